@@ -1,0 +1,1 @@
+"""Stores of bytes and money that do not interpret what they keep."""

@@ -1,0 +1,1 @@
+"""What people and machines start by hand; no part of the server imports it."""
