@@ -236,7 +236,7 @@ SOUND = {
     "gameserver/games/quiz/game.py": "from protocol.codec import X",
     "gameserver/net/socket.py": "import asyncio\nimport gameserver.services.wallet",
     "gameserver/runtime/host.py": "import time\nfrom persistence.interfaces import X",
-    "gameserver/services/wallet.py": "from persistence import sealing\nimport gameserver.engine.dice",
+    "gameserver/services/wallet.py": "import gameserver.engine.dice, persistence.sealing",
     "persistence/interfaces.py": "import datetime",
     "persistence/memory.py": "from persistence import interfaces",
     "persistence/sealing.py": "",
