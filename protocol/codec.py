@@ -1,0 +1,200 @@
+"""Bytes to typed messages and back, and nothing about when a message is allowed.
+
+    ValueError
+      RemoteProtocolError     the peer broke the protocol; carries the close code it has earned
+
+Inbound bytes give a message of the closed set or a ``RemoteProtocolError``, whatever they are.
+Bodies stay raw: their nesting and their types are checked when their owner decodes them.
+
+The server packs what it sends with the functions below. ``full``, ``delta`` and ``private`` take
+change lists that are packed already and only put a head before them, because a change list is
+packed once for a whole room. The packer is shared by the module and is not for use by threads.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import msgpack
+import msgspec
+
+from protocol.closes import CloseCode, close_name
+from protocol.messages import (
+    INBOUND_BYTES_MAX,
+    TICK_MS,
+    VERSION,
+    AnyInbound,
+    AnyOutbound,
+    DeferralCode,
+    Inbound,
+    InvalidCode,
+    Joined,
+    LeftCode,
+    ReplyCode,
+    Zip,
+)
+
+ZIP_BYTES_MIN = 1024  # Less does not pay for the header and the work.
+ZIP_LEVEL = 1  # A big room's full state has to fit in a slot; higher levels save little on it.
+OUTBOUND_BYTES_MAX = 16 * 1024 * 1024  # A client refuses to unpack more than this.
+
+CHANGES_NONE = b"\x90"
+
+# What msgspec raises for bytes it cannot take. DecodeError covers ValidationError.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
+
+_inbound = msgspec.msgpack.Decoder(AnyInbound)
+_outbound = msgspec.msgpack.Decoder(AnyOutbound)
+_encoder = msgspec.msgpack.Encoder()
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+class RemoteProtocolError(ValueError):
+    """The peer broke the protocol; the connection is to be closed with ``close_code``."""
+
+    def __init__(self, close_code: int, text: str) -> None:
+        super().__init__(text)
+        self.close_code = close_code
+        self.text = text
+
+
+def decode_inbound(payload: bytes) -> AnyInbound:
+    """Return the message a client sent, or raise ``RemoteProtocolError``."""
+    if len(payload) > INBOUND_BYTES_MAX:
+        raise RemoteProtocolError(CloseCode.TOO_BIG, f"more than {INBOUND_BYTES_MAX} bytes")
+    try:
+        message: AnyInbound = _inbound.decode(payload)
+    except _UNREADABLE as error:
+        raise RemoteProtocolError(CloseCode.PROTOCOL_ERROR, str(error)) from error
+    return message
+
+
+def encode_inbound(message: Inbound) -> bytes:
+    """Return the bytes a client sends for ``message``."""
+    return _encoder.encode(message)
+
+
+def decode_outbound(payload: bytes) -> AnyOutbound:
+    """Return the message the server sent, unzipped, or raise ``RemoteProtocolError``."""
+    try:
+        message: AnyOutbound = _outbound.decode(payload)
+        if type(message) is Zip:
+            message = _outbound.decode(_unzipped(message))
+    except (*_UNREADABLE, zlib.error) as error:
+        raise RemoteProtocolError(CloseCode.PROTOCOL_ERROR, str(error)) from error
+    if type(message) is Zip:
+        raise RemoteProtocolError(CloseCode.PROTOCOL_ERROR, "a Zip in a Zip")
+    return message
+
+
+def _unzipped(message: Zip) -> bytes:
+    if message.size > OUTBOUND_BYTES_MAX:
+        raise RemoteProtocolError(CloseCode.TOO_BIG, f"a Zip of {message.size} bytes")
+    unzip = zlib.decompressobj()
+    payload = unzip.decompress(message.data, message.size + 1)  # One more shows a false size.
+    if len(payload) != message.size or not unzip.eof or unzip.unused_data:
+        raise RemoteProtocolError(CloseCode.PROTOCOL_ERROR, "a Zip that is not as long as it says")
+    return payload
+
+
+def packed(value: object) -> bytes:
+    """Return plain data (numbers, text, bytes, None, lists, tuples, dicts) as MessagePack."""
+    return _pack(value)
+
+
+def welcome(account: int, name: str, token: str, server_time_ms: int) -> bytes:
+    """Pack Welcome."""
+    return _pack((1, VERSION, account, name, token, server_time_ms, TICK_MS))
+
+
+def pong(echo: int, server_time_ms: int) -> bytes:
+    """Pack ServerPong."""
+    return _pack((2, echo, server_time_ms))
+
+
+def reply_ok(request: int, body: object) -> bytes:
+    """Pack Reply with a body of plain data, or of ``msgspec.Raw`` that is packed already."""
+    if isinstance(body, msgspec.Raw):
+        return b"".join((b"\x94\x03", _pack(request), b"\x00", body))
+    return _pack((3, request, 0, body))
+
+
+def reply_error(request: int, code: ReplyCode, detail: str = "", retry_ms: int = -1) -> bytes:
+    """Pack Reply with an error; ``retry_ms`` -1 means that asking again is of no use."""
+    return _pack((3, request, code, (code.name, detail, retry_ms)))
+
+
+def joined(message: Joined) -> bytes:
+    """Pack Joined."""
+    return _encoder.encode(message)
+
+
+def full(room: int, tick: int, public_changes: bytes, private_changes: bytes) -> bytes:
+    """Put the head of Full before two packed change lists."""
+    return b"".join((b"\x95\x05", _pack(room), _pack(tick), public_changes, private_changes))
+
+
+def delta(room: int, base: int, tick: int, changes: bytes) -> bytes:
+    """Put the head of Delta before a packed change list."""
+    return b"".join((b"\x95\x06", _pack(room), _pack(base), _pack(tick), changes))
+
+
+def private(
+    room: int,
+    base: int,
+    tick: int,
+    changes: bytes,
+    outcomes: Sequence[tuple[int, int, int, int, str, str]],
+    more: bool,
+) -> bytes:
+    """Put the head of Private before a packed change list, and the outcomes after it."""
+    head = b"\x97\x07"
+    tail = b"\xc3" if more else b"\xc2"
+    return b"".join((head, _pack(room), _pack(base), _pack(tick), changes, _pack(outcomes), tail))
+
+
+def deferred(room: int, number: int, code: DeferralCode, retry_ms: int) -> bytes:
+    """Pack Deferred."""
+    return _pack((8, room, number, code, retry_ms))
+
+
+def roster(room: int, sitters: Sequence[tuple[int, int, str]]) -> bytes:
+    """Pack Roster: (seat, account, name) of everybody who has a seat."""
+    return _pack((9, room, sitters))
+
+
+def left(room: int, code: LeftCode) -> bytes:
+    """Pack Left."""
+    return _pack((10, room, code, code.name))
+
+
+def redirect(request: int, room: int, url: str, ticket: str) -> bytes:
+    """Pack Redirect."""
+    return _pack((11, request, room, url, ticket))
+
+
+def balance(balance_minor: int) -> bytes:
+    """Pack Balance."""
+    return _pack((12, balance_minor))
+
+
+def goodbye(close_code: int, retry_ms: int = -1) -> bytes:
+    """Pack Goodbye."""
+    return _pack((13, close_code, close_name(close_code), retry_ms))
+
+
+def ping(echo: int, server_time_ms: int) -> bytes:
+    """Pack ServerPing."""
+    return _pack((14, echo, server_time_ms))
+
+
+def invalid(room: int, number: int, code: InvalidCode, field: str = "") -> bytes:
+    """Pack Invalid; ``field`` names what is wrong in the body, when it is known."""
+    return _pack((16, room, number, code, code.name, field))
+
+
+def zipped(payload: bytes) -> bytes:
+    """Return ``payload`` as a Zip, or as it is when it is short or does not get smaller."""
+    if len(payload) < ZIP_BYTES_MIN:
+        return payload
+    zip_payload = _pack((15, len(payload), zlib.compress(payload, ZIP_LEVEL)))
+    return zip_payload if len(zip_payload) < len(payload) else payload
