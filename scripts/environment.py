@@ -3,8 +3,8 @@
 Started by ``scripts/bootstrap`` with a bare Python, so it uses the standard library only.
 It knows pip and, where it happens to be installed, uv; it does not know what is in the locks.
 
-An environment is trusted only if the last thing written to it, its stamp, is there. The stamp
-holds the place of the tree (an environment cannot be moved) and the lock that was installed.
+An environment is trusted only if it has a stamp and is not marked as unfinished. The stamp holds
+the place of the tree (an environment cannot be moved) and the lock that was installed.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ PYTHON = VENV / "bin" / "python"
 UNFINISHED = VENV / "lib" / "unfinished"
 
 # pip is refused anything but wheels whose hashes are in the lock, and works nothing out by itself.
-LOCKED = ("--require-hashes", "--no-deps", "--only-binary=:all:")
+LOCKED = ("--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:")
 COMMAND_TIMEOUT_S = 1200  # Long enough for a slow line, short enough for a hung one to be noticed.
 
 KINDS = ("run", "dev")  # Each has all that those before it have.
@@ -72,9 +72,6 @@ def _build(kind: str) -> str:
     """Mend the environment if it was ever finished, else make it anew; say which installer did."""
     if UNFINISHED.exists() or not _is_finished() or _venv_version() is None:
         _create()
-    for stale in KINDS:
-        if not _is_current(stale):
-            _stamp(stale).unlink(missing_ok=True)
     UNFINISHED.touch()
     try:
         installer = _install(kind)
@@ -199,7 +196,7 @@ def _is_finished() -> bool:
 
 def _is_current(kind: str) -> bool:
     stamp = _stamp(kind)
-    if not stamp.is_file() or stamp.read_bytes() != _stamp_bytes(kind):
+    if UNFINISHED.exists() or not stamp.is_file() or stamp.read_bytes() != _stamp_bytes(kind):
         return False
     return _venv_version() is not None
 

@@ -174,7 +174,12 @@ def _purity(module: Module) -> Iterator[Breach]:
         if target.partition(".")[0] in IMPURE_MODULES:
             yield Breach(module.path, "purity", line, f"a pure module may not import {target}")
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Name) and node.id in IMPURE_CALLS:
+        # Only where it is read: a field of a record may well be named "open".
+        if (
+            isinstance(node, ast.Name)
+            and isinstance(node.ctx, ast.Load)
+            and node.id in IMPURE_CALLS
+        ):
             yield Breach(module.path, "purity", node.lineno, f"a pure module may not use {node.id}")
 
 
@@ -219,7 +224,8 @@ RULES: tuple[Callable[[Module], Iterator[Breach]], ...] = (
 
 def test_the_tree_keeps_its_rules() -> None:
     assert len(list(_modules(ROOT))) > len(OURS)
-    assert [str(breach) for breach in breaches(ROOT)] == []
+    found = breaches(ROOT)
+    assert not found, "\n" + "\n".join(map(str, found))
 
 
 # A tree in small where every kind of import that is allowed occurs.
@@ -231,6 +237,7 @@ SOUND = {
     "gameserver/app.py": "import gameserver.games.keno.bet\nfrom persistence import memory",
     "gameserver/config.py": "import os, protocol.codec",
     "gameserver/engine/dice.py": "import hashlib\nfrom protocol import codec",
+    "gameserver/engine/system.py": "class System:\n    open: bool = True",
     "gameserver/games/keno/bet.py": "from gameserver.engine import dice",
     "gameserver/games/keno/game.py": "from gameserver.games.keno.bet import X",
     "gameserver/games/quiz/game.py": "from protocol.codec import X",
