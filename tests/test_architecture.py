@@ -106,7 +106,9 @@ def breaches(root: Path, exemptions: dict[tuple[str, str], str] = EXEMPTIONS) ->
         Breach(path, rule, 1, "an exemption that exempts nothing")
         for path, rule in sorted(exemptions.keys() - exempt)
     ]
-    return [breach for breach in found if (breach.path, breach.rule) not in exempt] + idle
+    # Three names imported from one place are one breach.
+    kept = dict.fromkeys(breach for breach in found if (breach.path, breach.rule) not in exempt)
+    return [*kept, *idle]
 
 
 def _modules(root: Path) -> Iterator[Module]:
@@ -284,6 +286,7 @@ def test_a_sound_tree_passes(tmp_path: Path) -> None:
         ("gameserver/games/keno/bet.py", "import gameserver.runtime.host"),
         ("gameserver/runtime/host.py", "from gameserver.games.keno import bet"),
         ("gameserver/runtime/host.py", "from persistence import memory"),
+        ("gameserver/runtime/host.py", "from persistence.memory import A, B, C"),
         ("gameserver/runtime/host.py", "import gameserver.services.wallet"),
         ("gameserver/services/wallet.py", "import gameserver.net.socket"),
         ("gameserver/services/wallet.py", "from persistence.memory import X"),
