@@ -77,7 +77,7 @@ class Watchdog:
 
     def __init__(self, data_dir: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", watchdog.__file__, data_dir],
+            [sys.executable, "-I", "-S", watchdog.__file__, data_dir, str(watchdog.GRACE_S)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """What ends PostgreSQL when its game server is gone.
 
-Runs as a process of its own, `python -I -S embedded_watchdog.py DATA_DIR`, so that it outlives a
-`kill -9` of the game server, and imports only the standard library, so that it starts in
+Runs as a process of its own, `python -I -S embedded_watchdog.py DATA_DIR GRACE_S`, so that it
+outlives a `kill -9` of the game server, and imports only the standard library, so that it starts in
 milliseconds. Its standard input is a pipe whose other end only the game server holds. When that
 ends it leaves a moment in which a new game server may take the lock and with it PostgreSQL;
 when nobody did, it takes the lock itself and ends the cluster. It knows nothing of games or data.
@@ -120,11 +120,11 @@ def remove_private(data_dir: Path) -> None:
     (data_dir / PRIVATE).unlink(missing_ok=True)
 
 
-def main(data_dir: Path) -> None:
+def main(data_dir: Path, grace_s: float) -> None:
     """Wait for the end of the game server, then for a new one, then end PostgreSQL."""
     while os.read(0, 4096):
         pass
-    time.sleep(GRACE_S)
+    time.sleep(grace_s)
     lock = os.open(data_dir / LOCK, os.O_RDWR | os.O_CLOEXEC)
     if not lock_taken(lock, HOLDER_WATCHDOG):
         return  # Another game server has it, and a watchdog of its own.
@@ -133,4 +133,4 @@ def main(data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), float(sys.argv[2]))
