@@ -1,0 +1,258 @@
+"""Who is shown what: the changes of a tick, and full states, sorted by viewer.
+
+All lists are flat: record, field, value, and again. Field 0 is the record itself: its value is
+[parent, field, key] when it appears and nil when it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gameserver.engine.changes import ADDED, REMOVED, Item
+from gameserver.engine.fields import Field, Visibility
+from gameserver.engine.records import NO_SEAT, SEEN_BY, Record
+
+PUBLIC = Visibility.PUBLIC
+PRIVATE = Visibility.PRIVATE
+
+Flat = list[Any]
+
+
+class Changes:
+    """A tick's changes: ``every`` one, the ``public`` ones, and each seat's ``private`` ones.
+
+    ``public is every`` when nothing was kept from anybody.
+    """
+
+    __slots__ = ("every", "private", "public")
+
+    def __init__(self, every: Flat, public: Flat, private: dict[int, Flat]) -> None:
+        self.every = every
+        self.public = public
+        self.private = private
+
+
+def changes_of(items: list[Item]) -> Changes:
+    """Sort a tick's writes by who may see them; of several writes to a field the last counts."""
+    last: dict[int, tuple[Record, Any]] = {}
+    plain = True
+    for record, what, _ in items:
+        if what.__class__ is Field:
+            last[record.record_number << 8 | what.number] = (record, what)
+            if plain and (what.visibility or record.audience or record.has_seen_by):
+                plain = False
+        else:
+            plain = False
+            _note_structure(last, record, what)
+    if plain:
+        flat: Flat = []
+        for record, field in last.values():
+            flat += (record.record_number, field.number, record.__dict__[field.name])
+        return Changes(flat, flat, {})
+    return _Sorter(items, last).sorted()
+
+
+def _note_structure(last: dict[int, tuple[Record, Any]], record: Record, what: Any) -> None:
+    """A record that came and went within the tick was never there."""
+    place = record.record_number << 8
+    if what is REMOVED and place in last:
+        last[place] = (record, None)
+    else:
+        last[place] = (record, what)
+
+
+class _Sorter:
+    """Sorts the changes of a tick in which not everything is for everybody."""
+
+    def __init__(self, items: list[Item], last: dict[int, tuple[Record, Any]]) -> None:
+        self.last = last
+        self.every: Flat = []
+        self.public: Flat = []
+        self.own: dict[int, Flat] = {}
+        self.shares: list[tuple[int, Flat]] = []
+        self.before: dict[int, int] = {}
+        for record, what, old in items:
+            if what.__class__ is Field and what.name == SEEN_BY:
+                self.before.setdefault(record.record_number, old)
+
+    def sorted(self) -> Changes:
+        last = self.last
+        shown: set[int] = set()
+        for record, what in last.values():
+            number = record.record_number
+            if what is ADDED:
+                self._appear(record)
+            elif what is REMOVED:
+                self.every += (number, 0, None)
+                self._to(record, self._seen_before(record), (number, 0, None))
+            elif what is not None and number << 8 not in last:
+                self.every += (number, what.number, record.__dict__[what.name])
+                if not record.has_seen_by:
+                    self._write(record, what)
+                elif number not in shown:
+                    shown.add(number)
+                    self._turn(record)
+        return Changes(self.every, self.public, self._by_seat())
+
+    def _appear(self, record: Record) -> None:
+        self.every += appearance(record)
+        for field in record.fields:
+            self.every += (record.record_number, field.number, record.__dict__[field.name])
+        self._show(record, _seen_by(record))
+
+    def _show(self, record: Record, seen_by: int) -> None:
+        """Send the whole record to those seats (or to its audience, without ``seen_by``)."""
+        flat = appearance(record)
+        for field in record.fields:
+            if field.visibility is PUBLIC or _is_owners(record, field):
+                flat += (record.record_number, field.number, record.__dict__[field.name])
+        self._to(record, seen_by, flat)
+        if not record.has_seen_by and record.audience is PUBLIC and record.seat != NO_SEAT:
+            # The private frame goes first, so it must say of which record it speaks.
+            self._to_seat(record.seat, appearance(record))
+        self._own_fields(record, seen_by, record.fields)
+
+    def _write(self, record: Record, field: Field) -> None:
+        change = (record.record_number, field.number, record.__dict__[field.name])
+        if field.visibility is PUBLIC:
+            self._to(record, 0, change)
+        elif field.visibility is PRIVATE:
+            self._to_seat(record.seat, change)
+
+    def _turn(self, record: Record) -> None:
+        """Some seats gain the record, some lose it, some see it change."""
+        now = _seen_by(record)
+        before = self._seen_before(record)
+        number = record.record_number
+        if now & ~before:
+            self._show(record, now & ~before)
+        if before & ~now:
+            self.shares.append((before & ~now, [number, 0, None]))
+        if now & before:
+            written = [field for field in record.fields if number << 8 | field.number in self.last]
+            flat: Flat = []
+            for field in written:
+                if field.visibility is PUBLIC:
+                    flat += (number, field.number, record.__dict__[field.name])
+            if flat:
+                self.shares.append((now & before, flat))
+            self._own_fields(record, now & before, written)
+
+    def _own_fields(self, record: Record, seen_by: int, fields: Any) -> None:
+        if record.audience or record.seat == NO_SEAT:
+            return
+        if record.has_seen_by and not seen_by >> record.seat & 1:
+            return
+        for field in fields:
+            if field.visibility is PRIVATE:
+                value = record.__dict__[field.name]
+                self._to_seat(record.seat, (record.record_number, field.number, value))
+
+    def _seen_before(self, record: Record) -> int:
+        return self.before.get(record.record_number, _seen_by(record))
+
+    def _to(self, record: Record, seen_by: int, flat: Any) -> None:
+        if record.has_seen_by:
+            if seen_by:
+                self.shares.append((seen_by, list(flat)))
+        elif record.audience is PUBLIC:
+            self.public += flat
+        elif record.audience is PRIVATE:
+            self._to_seat(record.seat, flat)
+
+    def _to_seat(self, seat: int, flat: Any) -> None:
+        if seat in self.own:
+            self.own[seat] += flat
+        else:
+            self.own[seat] = list(flat)
+
+    def _by_seat(self) -> dict[int, Flat]:
+        """Give each seat its list. Seats that are shown the same share one list object."""
+        union = 0
+        for mask, _ in self.shares:
+            union |= mask
+        groups: list[tuple[int, Flat]] = [(union, [])]
+        for mask, flat in self.shares:
+            split: list[tuple[int, Flat]] = []
+            for members, shown in groups:
+                if members & mask:
+                    split.append((members & mask, shown + flat))
+                if members & ~mask:
+                    split.append((members & ~mask, shown))
+            groups = split
+        private: dict[int, Flat] = {}
+        for members, shown in groups:
+            for seat in seats_in(members):
+                private[seat] = shown + self.own.pop(seat) if seat in self.own else shown
+        for seat in sorted(self.own):
+            private[seat] = self.own[seat]
+        return private
+
+
+def seats_in(bits: int) -> Iterator[int]:
+    """Yield the seats whose bits are set, lowest first."""
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low
+
+
+def appearance(record: Record) -> Flat:
+    """Return the change that says where a record appears."""
+    parent, home = record.parent, record.home
+    if parent is None or home is None:
+        return [record.record_number, 0, [0, 0, None]]
+    return [record.record_number, 0, [parent.record_number, home.number, record.key]]
+
+
+def _seen_by(record: Record) -> int:
+    return int(record.__dict__[SEEN_BY]) if record.has_seen_by else 0
+
+
+def _is_owners(record: Record, field: Field) -> bool:
+    """In a record that is for its seat alone, private is as good as public."""
+    return record.audience is PRIVATE and field.visibility is PRIVATE
+
+
+def full_public(roots: tuple[Record, ...]) -> Flat:
+    """Return all that everybody may see."""
+    flat: Flat = []
+    for record in _walk(roots):
+        if record.audience is PUBLIC and not record.has_seen_by:
+            _list_record(flat, record, own=False)
+    return flat
+
+
+def full_private(roots: tuple[Record, ...], seat: int) -> Flat:
+    """Return what this seat may see beyond that."""
+    flat: Flat = []
+    for record in _walk(roots):
+        mine = record.seat == seat
+        if record.has_seen_by:
+            if _seen_by(record) >> seat & 1:
+                _list_record(flat, record, own=mine)
+        elif record.audience is PRIVATE:
+            if mine:
+                _list_record(flat, record, own=True)
+        elif mine and record.audience is PUBLIC:
+            for field in record.fields:
+                if field.visibility is PRIVATE:
+                    flat += (record.record_number, field.number, record.__dict__[field.name])
+    return flat
+
+
+def _list_record(flat: Flat, record: Record, *, own: bool) -> None:
+    if record.parent is not None:
+        flat += appearance(record)
+    for field in record.fields:
+        if field.visibility is PUBLIC or (own and field.visibility is PRIVATE):
+            flat += (record.record_number, field.number, record.__dict__[field.name])
+
+
+def _walk(records: Any) -> Iterator[Record]:
+    """Yield records in canonical order, parents first."""
+    for record in records:
+        yield record
+        if record.children:
+            yield from _walk(record.records_below())

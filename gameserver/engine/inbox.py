@@ -1,0 +1,71 @@
+"""What waits for a room's next tick: bounded, in order of arrival.
+
+When it is full a command is deferred with BUSY and nothing is lost: its number stays free.
+"""
+
+from __future__ import annotations
+
+from gameserver.engine.inputs import Commanded, Input
+
+COMMANDS_MAX = 1024  # A tick that decides so many takes about 10 ms; more must wait outside.
+COMMANDS_PER_SEAT_MAX = 32
+
+
+class Inbox:
+    """Inputs and commands for the next tick.
+
+    Inputs other than commands come from the server itself, at most a few for each seat, pending
+    command and ask, and are never refused.
+    """
+
+    __slots__ = ("_by_seat", "commands", "inputs")
+
+    def __init__(self) -> None:
+        self.inputs: list[Input] = []
+        self.commands: list[Commanded] = []
+        self._by_seat: dict[int, set[int]] = {}
+
+    def put(self, one: Input) -> None:
+        """Add an input of the server's own."""
+        self.inputs.append(one)
+
+    def submit(self, command: Commanded) -> bool:
+        """Add a command; false if there is no place for it.
+
+        A repeat of a command that waits here already takes no second place.
+        """
+        waiting = self._by_seat.get(command.seat)
+        if waiting is None:
+            waiting = self._by_seat[command.seat] = set()
+        if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(self.commands) >= COMMANDS_MAX:
+            return command.number in waiting and self._waits(command)
+        if command.number in waiting and self._waits(command):
+            return True
+        waiting.add(command.number)
+        self.commands.append(command)
+        return True
+
+    def _waits(self, command: Commanded) -> bool:
+        """Tell whether the very same command waits; another under its number is for the rules."""
+        return any(
+            one.seat == command.seat
+            and one.number == command.number
+            and one.digest == command.digest
+            for one in self.commands
+        )
+
+    def take(self) -> tuple[list[Input], list[Commanded]]:
+        """Return all that waits, and begin empty."""
+        taken = (self.inputs, self.commands)
+        self.inputs, self.commands = [], []
+        self._by_seat.clear()
+        return taken
+
+    def take_commands(self) -> list[Commanded]:
+        """Return the commands alone, to defer them."""
+        taken, self.commands = self.commands, []
+        self._by_seat.clear()
+        return taken
+
+    def __bool__(self) -> bool:
+        return bool(self.inputs or self.commands)

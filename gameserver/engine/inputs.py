@@ -1,0 +1,111 @@
+"""What a tick takes in and records, and the journal entry that keeps it.
+
+An entry is the MessagePack array [tick, inputs, digest]; each input is an array whose first
+element is its kind. The digest chains over the inputs, the outcomes and every change of state,
+secret fields included.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgpack
+
+from gameserver.engine.commands import Command
+
+OPENED, COMMAND, SAT, LEFT, LOST, VERDICT, DRAWN, REOPENED = range(8)
+
+ENTRY_BYTES_MAX = 8 * 1024 * 1024
+
+
+class BadEntry(Exception):
+    """Stored bytes are no entry, or not one of this room."""
+
+
+class Opened(NamedTuple):
+    """The room begins, with its settings and the seed of its dice."""
+
+    settings: bytes
+    seed: bytes
+    wall_ms: int
+
+
+class Commanded(NamedTuple):
+    """A player's command. ``command`` is the decoded ``body``."""
+
+    seat: int
+    number: int
+    arrival_ms: int
+    body: bytes
+    digest: bytes
+    command: Command
+
+
+class Sat(NamedTuple):
+    """An account asks for a seat, or comes back to the one that it has."""
+
+    account: int
+
+
+class Left(NamedTuple):
+    """A player gives up the seat."""
+
+    seat: int
+
+
+class Lost(NamedTuple):
+    """The player's connection is gone; the seat stays."""
+
+    seat: int
+
+
+class Ruled(NamedTuple):
+    """The database's verdict on a hold: 0 granted, or the code of the reason why not."""
+
+    reference: str
+    code: int
+
+
+class Drawn(NamedTuple):
+    """What the room had asked for and something outside has chosen."""
+
+    ask: str
+    data: bytes
+
+
+class Reopened(NamedTuple):
+    """The room was recovered: nobody is connected."""
+
+    wall_ms: int
+
+
+Input = Opened | Sat | Left | Lost | Ruled | Drawn | Reopened
+
+_pack = msgpack.Packer(use_bin_type=True).pack
+
+
+def packed(value: Any) -> bytes:
+    """Return the canonical MessagePack bytes of plain values."""
+    return _pack(value)
+
+
+def entry_payload(tick: int, inputs: bytes, digest: bytes) -> bytes:
+    """Return an entry's bytes from its already packed inputs."""
+    return b"\x93" + _pack(tick) + inputs + b"\xc4\x20" + digest
+
+
+class Entry(NamedTuple):
+    """An entry as read back; inputs are arrays as recorded."""
+
+    tick: int
+    inputs: list[list[Any]]
+    digest: bytes
+
+
+def read_entry(payload: bytes) -> Entry:
+    """Return the entry that the bytes hold; BadEntry if they hold none."""
+    try:
+        tick, inputs, digest = msgpack.unpackb(payload, strict_map_key=True)
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+        raise BadEntry(f"{len(payload)} bytes are no entry: {error}") from error
+    return Entry(tick, inputs, digest)

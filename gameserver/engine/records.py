@@ -1,0 +1,280 @@
+"""Recorded state: a tree of records and tables whose every write is logged.
+
+A rule reads and writes fields as plain attributes. A record that is not yet part of a room may be
+written freely; from the moment it is added its writes go to the room's change log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from gameserver.engine.changes import ADDED, REMOVED, ChangeLog
+from gameserver.engine.fields import (
+    MISSING,
+    Declared,
+    Field,
+    Visibility,
+    part,
+    private,
+    public,
+    secret,
+    table,
+)
+
+SEEN_BY = "seen_by"
+NO_SEAT = -1
+
+K = TypeVar("K", int, str)
+R = TypeVar("R", bound="Record")
+
+
+class Child:
+    """A declared table or part of a record class."""
+
+    __slots__ = ("is_table", "name", "number", "record")
+
+    def __init__(self, name: str, number: int, record: type[Record], *, is_table: bool) -> None:
+        self.name = name
+        self.number = number
+        self.record = record
+        self.is_table = is_table
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(public, private, secret, table, part))
+class Record:
+    """A node of state. Subclasses declare typed fields with ``public``, ``private`` and ``secret``.
+
+    A class may be declared ``audience=Visibility.PRIVATE`` (the whole record is for its seat) or
+    ``SECRET`` (for nobody). A class with an int field ``seen_by`` is shown to the seats whose bits
+    are set, and to no others. ``seat`` is fixed when the record is added.
+    """
+
+    fields: ClassVar[tuple[Field, ...]] = ()
+    children: ClassVar[tuple[Child, ...]] = ()
+    audience: ClassVar[Visibility] = Visibility.PUBLIC
+    has_seen_by: ClassVar[bool] = False
+    _by_name: ClassVar[dict[str, Field]] = {}
+
+    # Set when the record joins a room's state, through __dict__ and past the log.
+    record_number: ClassVar[int] = 0
+    seat: ClassVar[int] = NO_SEAT
+    parent: ClassVar[Record | None] = None
+    home: ClassVar[Child | None] = None
+    key: ClassVar[int | str | None] = None
+    _append: ClassVar[Any] = None
+
+    def __init_subclass__(cls, audience: Visibility = Visibility.PUBLIC) -> None:
+        cls.audience = audience
+        cls.fields, cls.children = _declarations(cls)
+        cls._by_name = {field.name: field for field in cls.fields}
+        cls.has_seen_by = SEEN_BY in cls._by_name
+        if cls.children and (cls.has_seen_by or audience is not Visibility.PUBLIC):
+            raise TypeError(f"{cls.__name__}: a record that not all may see cannot have children")
+
+    def __init__(self, **values: Any) -> None:
+        self.blank()
+        state = self.__dict__
+        for field in self.fields:
+            value = values.pop(field.name, field.default)
+            if value is MISSING:
+                raise TypeError(f"{type(self).__name__}: {field.name} is missing")
+            field.check(value)
+            state[field.name] = value
+        if values:
+            raise TypeError(f"{type(self).__name__} has no field {min(values)}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        field = self._by_name.get(name)
+        if field is None:
+            raise AttributeError(f"{type(self).__name__} has no field {name} that can be written")
+        field.check(value)
+        state = self.__dict__
+        old = state[name]
+        if old == value:
+            return
+        append = self._append
+        if append is not None:
+            append((self, field, old))
+        state[name] = value
+
+    def records_below(self) -> Iterator[Record]:
+        """Yield the records directly below this one, by field number, then by key."""
+        for child in self.children:
+            held = self.__dict__[child.name]
+            if child.is_table:
+                yield from held
+            else:
+                yield held
+
+    # What follows is for the engine, not for rules.
+
+    def blank(self) -> None:
+        """Give the record its defaults and its empty tables and parts, past all checks."""
+        state = self.__dict__
+        for field in self.fields:
+            state[field.name] = field.default
+        for child in self.children:
+            state[child.name] = Table(self, child) if child.is_table else child.record()
+
+    def join(self, changes: ChangeLog, parent: Record | None, home: Child | None) -> None:
+        """Become part of a room's state under a new number; the parts below follow."""
+        number = changes.next_number
+        changes.next_number += 1
+        self.adopt(changes, number, parent, home)
+        changes.items.append((self, ADDED, None))
+
+    def join_parts(self, changes: ChangeLog) -> None:
+        """Let the parts below become part of the room's state too."""
+        for child in self.children:
+            if not child.is_table:
+                held = self.__dict__[child.name]
+                held.__dict__["seat"] = self.seat
+                held.join(changes, self, child)
+                held.join_parts(changes)
+
+    def adopt(
+        self, changes: ChangeLog, number: int, parent: Record | None, home: Child | None
+    ) -> None:
+        """Become part of a room's state under a known number, past the log."""
+        state = self.__dict__
+        state["record_number"] = number
+        state["parent"] = parent
+        state["home"] = home
+        state["_append"] = changes.items.append
+        for child in self.children:
+            if child.is_table:
+                state[child.name].changes = changes
+
+    def discard(self) -> None:
+        """Leave the room's state; the records below end first."""
+        for record in tuple(self.records_below()):
+            record.discard()
+        self._append((self, REMOVED, None))
+        self.unmake()
+
+    def unmake(self) -> None:
+        """Leave the state, past the log."""
+        self.__dict__["_live"] = self._append
+        self.__dict__["_append"] = _refuse_write
+        if self.home is not None and self.home.is_table:
+            self.parent.__dict__[self.home.name].forget(self)
+
+    def remake(self) -> None:
+        """Come back into the state, past the log."""
+        self.__dict__["_append"] = self.__dict__["_live"]
+        if self.home is not None and self.home.is_table:
+            self.parent.__dict__[self.home.name].keep(self)
+
+
+class Table(Generic[K, R]):
+    """Records by key, always iterated in key order. Keys are ints or strings, never both."""
+
+    __slots__ = ("_order", "_rows", "changes", "child", "owner")
+
+    def __init__(self, owner: Record, child: Child) -> None:
+        self.owner = owner
+        self.child = child
+        self.changes: ChangeLog | None = None
+        self._rows: dict[K, R] = {}
+        self._order: list[K] | None = None
+
+    def add(self, key: K, record: R, *, seat: int | None = None) -> R:
+        """Put a new record under a free key and return it.
+
+        ``seat`` is whose the private fields are; by default that of the record above.
+        """
+        assert self.changes is not None, "Add the parent to the room's state first."
+        assert key not in self._rows, f"{self.child.name}[{key}] is taken."
+        assert record.record_number == 0, "A record is added once."
+        record.__dict__["key"] = key
+        record.__dict__["seat"] = self.owner.seat if seat is None else seat
+        self.keep(record)
+        record.join(self.changes, self.owner, self.child)
+        record.join_parts(self.changes)
+        return record
+
+    def remove(self, key: K) -> None:
+        """End the record under ``key``; KeyError if there is none."""
+        self._rows[key].discard()
+
+    def clear(self) -> None:
+        """End every record."""
+        for record in tuple(self):
+            record.discard()
+
+    def get(self, key: K) -> R | None:
+        """Return the record under ``key``, or None."""
+        return self._rows.get(key)
+
+    def __getitem__(self, key: K) -> R:
+        return self._rows[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def keys_in_order(self) -> list[K]:
+        """Return the keys in order. The list is not to be changed."""
+        if self._order is None:
+            self._order = sorted(self._rows)
+        return self._order
+
+    def __iter__(self) -> Iterator[R]:
+        rows = self._rows
+        return iter([rows[key] for key in self.keys_in_order()])
+
+    def keep(self, record: Record) -> None:
+        """Hold a record under its key, past the log."""
+        self._rows[cast(K, record.key)] = cast(R, record)
+        self._order = None
+
+    def forget(self, record: Record) -> None:
+        """Let go of a record, past the log."""
+        del self._rows[cast(K, record.key)]
+        self._order = None
+
+
+def _refuse_write(item: object) -> None:
+    raise AssertionError("A record that has ended cannot be written.")
+
+
+_OWN_HINTS = frozenset(get_type_hints(Record))
+
+
+def _declarations(cls: type[Record]) -> tuple[tuple[Field, ...], tuple[Child, ...]]:
+    hints = {name: hint for name, hint in get_type_hints(cls).items() if name not in _OWN_HINTS}
+    fields: list[Field] = []
+    children: list[Child] = []
+    for name, hint in hints.items():
+        declared = cls.__dict__.get(name)
+        if hasattr(Record, name):
+            raise TypeError(f"{cls.__name__}.{name}: every record has this name already")
+        if not isinstance(declared, Declared):
+            raise TypeError(f"{cls.__name__}.{name} is not declared as a field")
+        delattr(cls, name)
+        if not declared.child:
+            fields.append(Field(name, declared, hint))
+            continue
+        is_table = get_origin(hint) is Table
+        children.append(
+            Child(name, declared.number, get_args(hint)[1] if is_table else hint, is_table=is_table)
+        )
+    numbers = [field.number for field in fields] + [child.number for child in children]
+    if len(set(numbers)) != len(numbers):
+        raise TypeError(f"{cls.__name__}: a field number is used twice")
+    fields.sort(key=lambda field: field.number)
+    children.sort(key=lambda child: child.number)
+    return tuple(fields), tuple(children)

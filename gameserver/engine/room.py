@@ -1,0 +1,204 @@
+"""One room, advanced one tick at a time.
+
+A room never waits, never reads a clock and never performs I/O. Given the same snapshot and the
+same inputs at the same ticks, it gives the same outputs, byte for byte.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from gameserver.engine import commands as c
+from gameserver.engine import inputs as i
+from gameserver.engine.changes import ChangeLog
+from gameserver.engine.delta import full_private, full_public
+from gameserver.engine.dice import Dice
+from gameserver.engine.effects import Booking, Effect, Hold, Release, Result, Score, Settle
+from gameserver.engine.game import Game
+from gameserver.engine.output import TickOutput
+from gameserver.engine.records import Record, Table
+from gameserver.engine.system import Ask, Pending, Seat, System
+from gameserver.engine.ticking import Tick
+from gameserver.engine.window import Window
+
+S = TypeVar("S", bound=Record)
+
+NO_DIGEST = bytes(32)
+
+
+class Room(Generic[S]):
+    """A game from opening to end. ``state`` is the game's, ``system`` the engine's.
+
+    Rules use ``state``, ``now``, ``dice``, ``settings``, ``seats`` and the methods from ``account``
+    to ``end``. Everything else is for whoever runs the room.
+    """
+
+    def __init__(self, game: Game[S], room_id: int) -> None:
+        self.game = game
+        self.room_id = room_id
+        self.now = 0
+        self.changes = ChangeLog()
+        self.system = System()
+        self.state: S = game.state()
+        self.settings: Any = None
+        self.settings_bytes = b""
+        self.windows: dict[int, Window] = {}
+        self.left: dict[int, Window] = {}
+        self.seat_by_account: dict[int, int] = {}
+        self.entry_number = 0
+        self.entry_tick = 0
+        self.shared_tick = 0
+        self.digest = NO_DIGEST
+        self.due_tick: int | None = None
+        self.reasons = {reason.code: reason for reason in (*c.ENGINE_REASONS, *game.reasons)}
+        self._decode = msgspec.msgpack.Decoder(_union(game.commands)).decode
+        self.effects: list[Effect] = []
+        self.holder: tuple[int, int, bytes] | None = None
+        self.held = ""
+        self._full: tuple[int, bytes] | None = None
+
+    # --- What rules use.
+
+    @property
+    def seats(self) -> Table[int, Seat]:
+        """Return who sits in the room."""
+        return self.system.seats
+
+    @property
+    def dice(self) -> Dice:
+        """Return the room's recorded dice."""
+        return self.system.dice
+
+    @property
+    def wall_ms(self) -> int:
+        """Return the wall time that was last recorded; it stands still between recordings."""
+        return self.system.wall_ms
+
+    def account(self, seat: int) -> int:
+        """Return the account that has a seat."""
+        return self.system.seats[seat].account
+
+    def hold(self, amount_minor: int) -> str:
+        """Ask for money of the player whose command is being executed; once a command.
+
+        The command stays pending until the verdict. Returns the hold's reference.
+        """
+        assert self.holder is not None, "Only a command's execute may ask for a hold."
+        assert not self.held, "A command asks for one hold at most."
+        assert amount_minor > 0, "A hold is more than nothing."
+        seat, number, body = self.holder
+        self.system.holds += 1
+        reference = f"{self.room_id}.{self.system.holds}"
+        account = self.account(seat)
+        self.system.pending.add(
+            reference, Pending(by_seat=seat, account=account, number=number, body=body)
+        )
+        self.effects.append(Hold(reference, account, amount_minor))
+        self.held = reference
+        return reference
+
+    def settle(self, reference: str, payout_minor: int) -> None:
+        """End a granted hold and pay out."""
+        self.effects.append(Settle(reference, payout_minor))
+
+    def release(self, reference: str) -> None:
+        """End a granted hold and put all of it back."""
+        self.effects.append(Release(reference))
+
+    def book(self, round_number: int, amount_minor: int) -> None:
+        """Move a round's net to the house, or from it if negative."""
+        self.effects.append(Booking(f"{self.room_id}#{round_number}", amount_minor))
+
+    def result(self, round_number: int, payload: bytes) -> None:
+        """Record what a round came to, for ever."""
+        self.effects.append(Result(round_number, payload))
+
+    def score(self, round_number: int, seat: int, points: int) -> None:
+        """Give points on the game's board; counted once for the round and account."""
+        account = self.account(seat)
+        reference = f"{self.room_id}#{round_number}@{account}"
+        self.effects.append(Score(reference, account, points))
+
+    def ask(self, what: str) -> None:
+        """Ask for something that must be chosen outside; it comes as ``Game.drawn``."""
+        if what not in self.system.asks:
+            self.system.asks.add(what, Ask(since_tick=self.now))
+
+    def waits_for_verdicts(self) -> bool:
+        """Tell whether any command is pending."""
+        return len(self.system.pending) > 0
+
+    def end(self) -> None:
+        """End the room with this tick."""
+        self.system.open = False
+
+    # --- What the room host uses.
+
+    def set_up(self, settings: bytes) -> None:
+        """Take the settings that the room's creator chose."""
+        self.settings_bytes = settings
+        self.settings = decode_settings(self.game, settings)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the room still takes commands."""
+        return self.system.open
+
+    def seat_of(self, account: int) -> int | None:
+        """Return the seat that an account has."""
+        return self.seat_by_account.get(account)
+
+    def decode(self, body: bytes) -> c.Command:
+        """Return a command from its body; msgspec.ValidationError or DecodeError if it is none."""
+        command: c.Command = self._decode(body)
+        return command
+
+    def asks(self) -> list[str]:
+        """Return what the room waits for from outside."""
+        return self.system.asks.keys_in_order()
+
+    def tick(
+        self, now: int, inputs: Sequence[i.Input] = (), commands: Sequence[i.Commanded] = ()
+    ) -> TickOutput:
+        """Advance to tick ``now``: take in the inputs, let time pass, decide the commands.
+
+        Raises RoomBroken if a rule of the game that is not a command fails; the room must then be
+        dropped and recovered or set aside.
+        """
+        assert now >= self.now, "A room's time does not run backwards."
+        self.now = now
+        return Tick(self).run(inputs, commands)
+
+    def replay(self, entry: i.Entry) -> TickOutput:
+        """Do again what an entry recorded; only accepted commands are executed.
+
+        Raises ReplayDiverged if the result is not the recorded one.
+        """
+        self.now = entry.tick
+        return Tick(self).redo(entry)
+
+    def full(self, seat: int | None) -> tuple[bytes, bytes]:
+        """Return all that a viewer may see: the packed public and private changes."""
+        roots = (self.system, self.state)
+        if self._full is None or self._full[0] != self.entry_number:
+            self._full = (self.entry_number, i.packed(full_public(roots)))
+        private = [] if seat is None else full_private(roots, seat)
+        return self._full[1], i.packed(private)
+
+
+def _union(commands: tuple[type[c.Command], ...]) -> Any:
+    """Return the union type of the commands, for a decoder that picks by tag."""
+    return functools.reduce(operator.or_, commands)
+
+
+def decode_settings(game: Game[Any], settings: bytes) -> Any:
+    """Return a game's settings from their MessagePack map; empty bytes mean all defaults.
+
+    Raises msgspec.ValidationError or DecodeError naming the setting that is wrong.
+    """
+    return msgspec.msgpack.decode(settings or b"\x80", type=game.settings)

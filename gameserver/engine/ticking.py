@@ -1,0 +1,318 @@
+"""One tick of one room: inputs in, time passed, commands decided, everything told as a value.
+
+Live and replayed ticks run through the same code; a replay executes only what was accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from gameserver.engine import commands as c
+from gameserver.engine import inputs as i
+from gameserver.engine.delta import changes_of
+from gameserver.engine.output import PendingOutcome, TickOutput
+from gameserver.engine.system import Seat
+from gameserver.engine.window import Window, body_digest
+from protocol import codec
+
+if TYPE_CHECKING:  # A room runs its ticks and a tick works on its room: only the names meet here.
+    from gameserver.engine.room import Room
+
+LEFT_WINDOWS_MAX = 256  # Windows of accounts that gave up their seats; the oldest are dropped.
+
+
+class RoomBroken(Exception):
+    """A rule that is no command raised, or an invariant does not hold: set the room aside."""
+
+
+class ReplayDiverged(Exception):
+    """Doing an entry again did not give what was recorded."""
+
+
+class Tick:
+    """A tick under way."""
+
+    __slots__ = ("concluded", "out", "recorded", "room")
+
+    def __init__(self, room: Room[Any]) -> None:
+        self.room = room
+        self.out = TickOutput(room.room_id, room.now)
+        self.recorded: list[Any] = []
+        self.concluded: dict[int, list[c.Outcome]] = {}
+
+    def run(self, inputs: Sequence[i.Input], commands: Sequence[i.Commanded]) -> TickOutput:
+        """Run a live tick; RoomBroken if anything but a command fails."""
+        room = self.room
+        try:
+            for one in inputs:
+                kind, take = _TAKE[type(one)]
+                if take(self, one):
+                    self.recorded.append([kind, *one])
+            self._pass_time()
+            for command in commands:
+                self._decide(command)
+            self._close()
+        except Exception as error:
+            raise RoomBroken(f"room {room.room_id}, tick {room.now}: {error!r}") from error
+        return self.out
+
+    def redo(self, entry: i.Entry) -> TickOutput:
+        """Run a recorded tick; ReplayDiverged unless it gives the recorded digest."""
+        room = self.room
+        try:
+            self._redo(entry.inputs)
+        except Exception as error:
+            raise ReplayDiverged(f"room {room.room_id}, tick {room.now}: {error!r}") from error
+        if room.digest != entry.digest:
+            raise ReplayDiverged(f"room {room.room_id}, tick {room.now}: another digest")
+        return self.out
+
+    def _redo(self, rows: list[list[Any]]) -> None:
+        first = next((at for at, row in enumerate(rows) if row[0] == i.COMMAND), len(rows))
+        for row in rows[:first]:
+            taken, take = _TAKE_KIND[row[0]]
+            take(self, taken(*row[1:]))
+        self._pass_time()
+        for row in rows[first:]:
+            self._redo_command(row)
+        self.recorded = rows
+        self._close()
+
+    def _pass_time(self) -> None:
+        room = self.room
+        if room.due_tick is not None and room.due_tick <= room.now and room.system.open:
+            room.game.pass_time(room)
+
+    # --- Commands.
+
+    def _decide(self, one: i.Commanded) -> None:
+        window = self.room.windows.get(one.seat)
+        if window is None:
+            self._echo(one.seat, one.number, c.NOT_SEATED.code)
+            return
+        known = window.known.get(one.number)
+        if known is None and one.number > window.floor:
+            code = self._execute(one)
+            self.recorded.append([i.COMMAND, one.seat, one.number, one.arrival_ms, one.body, code])
+            self._conclude(one.seat, one.number, one.digest, code)
+            self.out.counts.append((type(one.command).__name__, code))
+        elif known is None:
+            self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
+        elif known[0] != one.digest:
+            self._echo(one.seat, one.number, c.NUMBER_REUSED.code)
+        elif known[1] != c.Code.PENDING:  # What is pending is answered with its verdict.
+            self._echo(one.seat, one.number, known[1], known[2])
+
+    def _execute(self, one: i.Commanded) -> int:
+        room, command, seat = self.room, one.command, one.seat
+        if not room.system.open:
+            return c.ROOM_ENDED.code
+        changes = room.changes
+        mark, effects = changes.mark(), len(room.effects)
+        try:
+            reason = command.validate(room, seat)
+            if reason is None:
+                room.holder, room.held = (seat, one.number, one.body), ""
+                command.execute(room, seat)
+        except Exception:
+            changes.undo_to(mark)
+            del room.effects[effects:]
+            return c.Code.FAILED
+        finally:
+            room.holder = None
+        if reason is not None:
+            assert changes.mark() == mark, f"{type(command).__name__}.validate wrote to the state."
+            return reason.code
+        if not room.held:
+            return c.Code.ACCEPTED
+        self.out.pending.append(PendingOutcome(room.held, seat, one.number))
+        return c.Code.PENDING
+
+    def _redo_command(self, row: list[Any]) -> None:
+        _, seat, number, arrival_ms, body, code = row
+        room = self.room
+        digest = body_digest(body)
+        if code in (c.Code.ACCEPTED, c.Code.PENDING):
+            command = room.decode(body)
+            done = self._execute(i.Commanded(seat, number, arrival_ms, body, digest, command))
+            if done != code:
+                raise ReplayDiverged(f"command {number} of seat {seat}: {done} instead of {code}")
+        self._conclude(seat, number, digest, code)
+
+    def _conclude(self, seat: int, number: int, digest: bytes, code: int) -> None:
+        room = self.room
+        room.windows[seat].keep(number, digest, code, room.now)
+        if code != c.Code.PENDING:
+            told = c.outcome(number, room.now, code, room.reasons)
+            self.concluded.setdefault(seat, []).append(told)
+
+    def _echo(self, seat: int, number: int, code: int, tick: int | None = None) -> None:
+        room = self.room
+        told = c.outcome(number, room.now if tick is None else tick, code, room.reasons)
+        self.out.echoes.append((seat, told))
+
+    # --- Other inputs. Each tells whether there was anything to record.
+
+    def _opened(self, one: i.Opened) -> bool:
+        room = self.room
+        room.set_up(one.settings)
+        room.system.join(room.changes, None, None)
+        room.state.join(room.changes, None, None)
+        room.system.join_parts(room.changes)
+        room.state.join_parts(room.changes)
+        room.system.dice.seed = one.seed
+        room.system.wall_ms = one.wall_ms
+        room.game.open(room)
+        return True
+
+    def _sat(self, one: i.Sat) -> bool:
+        room = self.room
+        number = room.seat_of(one.account)
+        if number is None:
+            reason = self._seat(one.account)
+            if reason is not None:
+                self.out.refused[one.account] = reason.code
+            return reason is None
+        self.out.seated[one.account] = number
+        seat = room.seats[number]
+        if seat.present:
+            return False
+        seat.present = True
+        room.game.regain(room, number)
+        return True
+
+    def _seat(self, account: int) -> c.Reason | None:
+        room = self.room
+        if not room.system.open:
+            return c.ROOM_ENDED
+        seats = room.seats
+        if len(seats) >= room.game.seats_max:
+            return c.ROOM_FULL
+        mark, effects = room.changes.mark(), len(room.effects)
+        number = next(free for free in range(len(seats) + 1) if free not in seats)
+        seats.add(number, Seat(account=account), seat=number)
+        reason = room.game.sit(room, number)
+        if reason is not None:
+            room.changes.undo_to(mark)
+            del room.effects[effects:]
+            return reason
+        left = room.left.pop(account, None)
+        room.windows[number] = Window() if left is None else left
+        room.seat_by_account[account] = number
+        self.out.seated[account] = number
+        return None
+
+    def _left(self, one: i.Left) -> bool:
+        room = self.room
+        if one.seat not in room.seats:
+            return False
+        room.game.leave(room, one.seat)
+        account = room.account(one.seat)
+        room.left[account] = room.windows.pop(one.seat)
+        del room.seat_by_account[account]
+        if len(room.left) > LEFT_WINDOWS_MAX:
+            del room.left[next(iter(room.left))]
+        room.seats.remove(one.seat)
+        return True
+
+    def _lost(self, one: i.Lost) -> bool:
+        seat = self.room.seats.get(one.seat)
+        if seat is None or not seat.present:
+            return False
+        seat.present = False
+        self.room.game.lose(self.room, one.seat)
+        return True
+
+    def _ruled(self, one: i.Ruled) -> bool:
+        room = self.room
+        pending = room.system.pending.get(one.reference)
+        if pending is None:
+            return False
+        seat = pending.by_seat
+        command = room.decode(pending.body)
+        if room.seat_of(pending.account) == seat:
+            room.windows[seat].rule(pending.number, one.code, room.now)
+        elif pending.account in room.left:
+            room.left[pending.account].rule(pending.number, one.code, room.now)
+        room.system.pending.remove(one.reference)
+        if one.code:
+            command.rollback(room, seat)
+        return True
+
+    def _drawn(self, one: i.Drawn) -> bool:
+        room = self.room
+        if one.ask not in room.system.asks:
+            return False
+        room.system.asks.remove(one.ask)
+        room.game.drawn(room, one.ask, one.data)
+        return True
+
+    def _reopened(self, one: i.Reopened) -> bool:
+        room = self.room
+        room.system.wall_ms = one.wall_ms
+        for number in tuple(room.seats.keys_in_order()):
+            self._lost(i.Lost(number))
+        return True
+
+    # --- The end of the tick.
+
+    def _close(self) -> None:
+        room, out = self.room, self.out
+        items = room.changes.take()
+        if not items and not self.recorded:
+            assert not room.effects, "An effect without a change of state."
+            return
+        changes = changes_of(items)
+        inputs, every = i.packed(self.recorded), i.packed(changes.every)
+        digest = sha256(room.digest + inputs + every).digest()
+        room.digest = digest
+        room.entry_number += 1
+        room.entry_tick = room.now
+        out.entry_number = room.entry_number
+        out.entry = i.entry_payload(room.now, inputs, digest)
+        if changes.public:
+            shared = every if changes.public is changes.every else i.packed(changes.public)
+            out.shared = codec.delta(room.room_id, room.shared_tick, room.now, shared)
+            room.shared_tick = room.now
+        if changes.private or self.concluded:
+            self._frames(changes.private)
+        out.effects = room.effects
+        room.effects = []
+        room.due_tick = room.game.due(room) if room.system.open else None
+        out.ended = not room.system.open
+
+    def _frames(self, private: dict[int, list[Any]]) -> None:
+        """Pack each seat's own frame; seats that are shown the same share the packed changes."""
+        room, out = self.room, self.out
+        more = out.shared is not None
+        shown: list[Any] | None = None
+        packed = _NOTHING
+        for seat in sorted(private.keys() | self.concluded.keys()):
+            window = room.windows.get(seat)
+            if window is None:
+                continue
+            flat = private.get(seat)
+            if flat is not shown:
+                shown = flat
+                packed = _NOTHING if flat is None else i.packed(flat)
+            outcomes = self.concluded.get(seat, [])
+            out.private[seat] = codec.private(
+                room.room_id, window.private_tick, room.now, packed, outcomes, more
+            )
+            window.private_tick = room.now
+
+
+_NOTHING = i.packed([])
+
+_TAKE: dict[type, tuple[int, Callable[[Tick, Any], bool]]] = {
+    i.Opened: (i.OPENED, Tick._opened),
+    i.Sat: (i.SAT, Tick._sat),
+    i.Left: (i.LEFT, Tick._left),
+    i.Lost: (i.LOST, Tick._lost),
+    i.Ruled: (i.VERDICT, Tick._ruled),
+    i.Drawn: (i.DRAWN, Tick._drawn),
+    i.Reopened: (i.REOPENED, Tick._reopened),
+}
+_TAKE_KIND = {kind: (taken, take) for taken, (kind, take) in _TAKE.items()}
