@@ -65,11 +65,15 @@ class Command(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         """Do it. What raises here is undone, and the outcome is *failed*."""
         raise NotImplementedError
 
-    def rollback(self, room: Room[Any], seat: int) -> None:
+    def granted(self, room: Room[Any], seat: int, reference: str) -> None:
+        """Note, in a later tick, that the hold was granted. By default there is nothing to do."""
+
+    def rollback(self, room: Room[Any], seat: int, reference: str) -> None:
         """Take back what the command had claimed, because its hold was not granted.
 
         Called in a later tick, if ``execute`` asked for a hold. It must take back exactly what
-        the command did and nothing that came after it.
+        the command did and nothing that came after it. The player may have left since, and the
+        seat may be another's: find what was claimed by ``reference``.
         """
         raise NotImplementedError
 

@@ -238,7 +238,9 @@ class Tick:
             room.left[pending.account].rule(pending.number, one.code, room.now)
         room.system.pending.remove(one.reference)
         if one.code:
-            command.rollback(room, seat)
+            command.rollback(room, seat, one.reference)
+        else:
+            command.granted(room, seat, one.reference)
         return True
 
     def _drawn(self, one: i.Drawn) -> bool:
