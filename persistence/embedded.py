@@ -80,6 +80,11 @@ class EmbeddedPostgres:
         """The process id of the server, while it runs."""
         return self._cluster.server_pid
 
+    @property
+    def watchdog_pid(self) -> int | None:
+        """The process id of what ends the server when we are gone, while it runs."""
+        return self._cluster.watchdog_pid
+
     async def start(self) -> None:
         """Hold the data directory and have a server accept connections on it."""
         # No deadline here and below: a thread cannot be cut short, and keeps its own.

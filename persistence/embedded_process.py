@@ -19,8 +19,9 @@ DATABASE = "gameserver"
 
 FAST_S = 20.0
 IMMEDIATE_S = 10.0
+KILL_S = 2.0
 # The watchdog holds the lock for as long as it takes to end an abandoned server.
-LOCK_S = watchdog.FAST_S + watchdog.IMMEDIATE_S + 2.0
+LOCK_S = watchdog.FAST_S + watchdog.IMMEDIATE_S + watchdog.KILL_S + 2.0
 LIVE_HOLDER_S = 0.5  # A killed process keeps its lock for a moment.
 POLL_S = 0.005
 PROBE_S = 1.0
@@ -54,8 +55,9 @@ class Postmaster:
         return False
 
     def stop(self) -> None:
-        """End the server: in order at first, then at once."""
-        for ending, patience_s in ((signal.SIGINT, FAST_S), (signal.SIGQUIT, IMMEDIATE_S)):
+        """End the server: in order at first, by force at last."""
+        steps = ((signal.SIGINT, FAST_S), (signal.SIGQUIT, IMMEDIATE_S), (signal.SIGKILL, KILL_S))
+        for ending, patience_s in steps:
             if self._ended(0.0):
                 return
             os.kill(self.pid, ending)

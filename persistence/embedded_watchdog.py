@@ -20,7 +20,8 @@ from pathlib import Path
 GRACE_S = 4.0  # A new game server adopts the running cluster within this.
 FAST_S = 3.0  # A fast shutdown ends connections and writes a checkpoint.
 IMMEDIATE_S = 2.0  # An immediate one writes nothing; the next start recovers from the journal.
-assert GRACE_S + FAST_S + IMMEDIATE_S < 10.0
+KILL_S = 0.5  # A server that hangs is killed; its connections then end by themselves.
+assert GRACE_S + FAST_S + IMMEDIATE_S + KILL_S < 10.0
 
 POLL_S = 0.1
 
@@ -89,8 +90,9 @@ def lock_taken(lock: int, holder: str) -> bool:
 
 
 def end_postmaster(cluster: Path) -> None:
-    """End the server of `cluster`, if there is one: in order at first, then at once."""
-    for ending, patience_s in ((signal.SIGINT, FAST_S), (signal.SIGQUIT, IMMEDIATE_S)):
+    """End the server of `cluster`, if there is one: in order at first, by force at last."""
+    steps = ((signal.SIGINT, FAST_S), (signal.SIGQUIT, IMMEDIATE_S), (signal.SIGKILL, KILL_S))
+    for ending, patience_s in steps:
         pid = running_postmaster(cluster)
         if pid is None:
             return
