@@ -1,30 +1,88 @@
 """The stores under test, and a look into the book that their interface does not offer."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+import asyncpg
 import pytest
 
 from persistence.interfaces import Store
 from persistence.memory import MemoryStore
+from persistence.postgres.migrate import migrate
+from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import Book
+from tests.persistence.postgres_fixture import PostgresServer, postgres_server
+
+__all__ = ["postgres_server"]  # A fixture is found in the conftest by its name.
+
+OpenStore = Callable[[], Awaitable[Store]]
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    """One started store."""
-    store = MemoryStore()
-    await store.start()
-    yield store
-    await store.stop()
+def dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """Return the address of a new database with the schema of this code."""
+    template = postgres_server.template("gs_test_stores", _migrated)
+    with postgres_server.database(template) as dsn:
+        yield dsn
+
+
+def _migrated(dsn: str) -> None:
+    asyncio.run(migrate(dsn))
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store_dsn(request: pytest.FixtureRequest) -> str | None:
+    """Return the address of the database under test, or None for the memory store."""
+    return str(request.getfixturevalue("dsn")) if request.param == "postgres" else None
 
 
 @pytest.fixture
-def book(store: Store) -> Book:
-    """Return all balances of the book, by kind and number; issue accounts are added up."""
-    assert isinstance(store, MemoryStore)
-    memory = store
+async def open_store(store_dsn: str | None) -> AsyncIterator[OpenStore]:
+    """Return what opens a store on the same data each time."""
+    opened: list[Store] = []
+    memory = MemoryStore()
 
-    async def balances() -> dict[tuple[str, int], int]:
-        return memory.book_balances()
+    async def opening() -> Store:
+        store: Store = memory if store_dsn is None else PostgresStore(store_dsn, durable=False)
+        await store.start()
+        opened.append(store)
+        return store
 
-    return balances
+    yield opening
+    for store in opened:
+        await store.stop()
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> Store:
+    """Return one started store."""
+    return await open_store()
+
+
+@pytest.fixture
+async def book(store: Store, store_dsn: str | None) -> Book:
+    """Return what reads all balances, by kind and number; issue accounts are added up."""
+
+    async def of_postgres() -> dict[tuple[str, int], int]:
+        assert store_dsn is not None
+        return await book_of(store_dsn)
+
+    async def of_memory() -> dict[tuple[str, int], int]:
+        assert isinstance(store, MemoryStore)
+        return store.book_balances()
+
+    return of_memory if store_dsn is None else of_postgres
+
+
+async def book_of(dsn: str) -> dict[tuple[str, int], int]:
+    """Return all balances of a database, after checking that each is the sum of its transfers."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        assert await connection.fetch("SELECT * FROM drifted_account") == []
+        rows = await connection.fetch(
+            "SELECT kind::text, CASE WHEN kind = 'issue' THEN 0 ELSE number END, sum(balance)::bigint"
+            " FROM account GROUP BY 1, 2"
+        )
+        return {(kind, number): balance for kind, number, balance in rows}
+    finally:
+        await connection.close()

@@ -1,0 +1,1 @@
+"""The store that lasts: PostgreSQL 14 or newer, with no extensions."""
