@@ -181,8 +181,7 @@ def _decoded(file: str, line: int, source: bytes) -> Clue:
         return msgspec.json.decode(source, type=Clue)
     except msgspec.ValidationError as error:
         raise ContentError(f"{_place(file, line)}: {_shown(str(error))}") from error
-    except (ValueError, RecursionError) as error:
-        # Broken JSON, broken UTF-8 in a string, a number with thousands of digits, deep nesting.
+    except (msgspec.DecodeError, RecursionError) as error:
         reason = f"this is not one JSON object on one line ({error})"
         raise ContentError(f"{_place(file, line)}: {_shown(reason)}") from error
 

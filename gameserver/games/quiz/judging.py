@@ -23,7 +23,7 @@ import unicodedata
 from collections.abc import Sequence
 
 # An answer has at most 40 characters and "what was the " has 13: twice that is generous. The
-# bounds keep a hostile text at a few dozen microseconds (one character may decompose into 18).
+# bounds keep a hostile text below 100 microseconds (one character may decompose into 18).
 GIVEN_CHARS_MAX = 100
 TEXT_CHARS_MAX = 256
 FOLDED_CHARS_MAX = 512

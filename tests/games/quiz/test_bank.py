@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain, permutations, repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from gameserver.games.quiz.bank import (
     FILES_MAX,
     LEVELS,
     LINE_BYTES_MAX,
-    Bank,
     Clue,
     ContentError,
     parse_bank,
@@ -98,12 +98,9 @@ def test_what_is_not_one_object_a_line_is_a_fault(source: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["category", "level", "clue", "answer", "accept", "wrong"])
-def test_a_missing_field_is_named(field: str) -> None:
+def test_a_missing_and_an_unknown_field_are_named(field: str) -> None:
     check_fault(trees(line(**{field: None})), "line 6", "missing", field)
-
-
-def test_an_unknown_field_is_named() -> None:
-    check_fault(trees(line(hint="leaves")), "line 6", "unknown", "hint")
+    check_fault(trees(line(**{f"{field}s": "Oak"})), "line 6", "unknown", f"{field}s")
 
 
 @pytest.mark.parametrize(
@@ -271,9 +268,6 @@ def test_a_bundled_file_with_one_character_changed_never_surprises(data: st.Data
     assert (fault({name: text}) or name).startswith(name)
 
 
-# --- drawing -----------------------------------------------------------------------------------
-
-
 def counting(numbers: Iterator[int]) -> Callable[[int], int]:
     """Make chance of a sequence: each number is taken modulo the bound that is asked for."""
     return lambda below: next(numbers) % below
@@ -296,6 +290,22 @@ def test_a_draw_has_distinct_categories_each_with_one_clue_a_level(
         for clue in clues:
             others = BANK.clues(clue.category, clue.level)
             assert clue.key not in keys or all(other.key in keys for other in others)
+
+
+def test_every_order_of_the_categories_is_equally_likely() -> None:
+    names = ("Ash", "Elm", "Fir")
+    lines = [
+        line(level, category=name, clue=f"What is on page {level} of the book of {name[0]}?")
+        for name in names
+        for level in LEVELS
+    ]
+    bank = parse_bank({"trees.jsonl": "\n".join(lines)})
+    orders = [
+        tuple(clues[0].category for clues in bank.draw(3, counting(chain((one, other), repeat(0)))))
+        for one in range(3)
+        for other in range(2)
+    ]
+    assert sorted(orders) == sorted(permutations(names))
 
 
 @given(CHANCE)
@@ -342,9 +352,6 @@ def test_more_categories_than_there_are_cannot_be_drawn(count: int) -> None:
         BANK.draw(count, lambda below: 0)
 
 
-# --- the bundled content -----------------------------------------------------------------------
-
-
 def test_the_bundled_content_has_its_categories_levels_and_clues() -> None:
     assert len(BANK.categories) >= 10
     assert len(CLUES) == BANK.clues_total >= 150
@@ -355,7 +362,7 @@ def test_the_bundled_content_has_its_categories_levels_and_clues() -> None:
 
 def test_each_bundled_file_is_one_whole_category_in_the_order_of_its_levels() -> None:
     for name, text in BUNDLED.items():
-        bank: Bank = parse_bank({name: text})
+        bank = parse_bank({name: text})
         assert len(bank.categories) == 1, name
         levels = [json.loads(source)["level"] for source in text.splitlines()]
         assert levels == sorted(levels), name

@@ -65,6 +65,7 @@ def test_a_hyphen_is_a_space_and_spaces_between_letters_do_not_count() -> None:
 
 def test_dots_of_abbreviations_and_apostrophes_do_not_count() -> None:
     check("USA", "U.S.A.")
+    check("USA 94", "U.S.A. 94")
     check("J.R.R. Tolkien", "J R R Tolkien")
     check("Halleys Comet", "Halley's Comet")
     check("Halley\N{RIGHT SINGLE QUOTATION MARK}s Comet", "Halley's Comet")
@@ -131,6 +132,7 @@ def test_numbers_must_be_exact() -> None:
     check("Apollo 12", "Apollo 11", right=False)
     check("Apolo 11", "Apollo 11")
     check("H2O2", "H2O", right=False)
+    check("Satur9", "Saturn", right=False)
     check("1 2", "12", right=False)
 
 
