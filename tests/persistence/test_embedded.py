@@ -104,11 +104,12 @@ class Holder:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={"PYTHONPATH": str(ROOT)} | popen.pop("env", {}),
+            env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])} | popen.pop("env", {}),
             **popen,
         )
         assert self.process.stdout is not None
         self.told: dict[str, Any] = json.loads(self.process.stdout.readline())
+        assert "error" not in self.told, self.told
 
     def kill(self) -> None:
         self.process.kill()
