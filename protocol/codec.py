@@ -38,6 +38,7 @@ ZIP_LEVEL = 1  # A big room's full state has to fit in a slot; higher levels sav
 OUTBOUND_BYTES_MAX = 16 * 1024 * 1024  # A client refuses to unpack more than this.
 
 CHANGES_NONE = b"\x90"
+_ZIP_HEAD = b"\x93\x0f"
 
 # What msgspec raises for bytes it cannot take. DecodeError covers ValidationError.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
@@ -190,6 +191,18 @@ def ping(echo: int, server_time_ms: int) -> bytes:
 def invalid(room: int, number: int, code: InvalidCode, field: str = "") -> bytes:
     """Pack Invalid; ``field`` names what is wrong in the body, when it is known."""
     return _pack((16, room, number, code, code.name, field))
+
+
+def outcomes(room: int, told: Sequence[tuple[int, int, int, int, str, str]]) -> bytes:
+    """Pack Outcomes: (number, tick, kind, code, name, field) each."""
+    return _pack((17, room, told))
+
+
+def unzipped(payload: bytes) -> bytes:
+    """Return the message inside a Zip, or ``payload`` itself if it is none. Trusts its sender."""
+    if not payload.startswith(_ZIP_HEAD):
+        return payload
+    return zlib.decompress(msgpack.unpackb(payload)[2])
 
 
 def zipped(payload: bytes) -> bytes:

@@ -260,6 +260,11 @@ class Outcome(Struct, frozen=True, array_like=True, gc=False):
     name: str
     field: str
 
+    @property
+    def accepted(self) -> bool:
+        """Tell whether the command did what it asked for."""
+        return self.kind == OutcomeKind.ACCEPTED
+
 
 class Private(Outbound, frozen=True, tag=7):
     """Show one seat what changed for it alone, and the outcomes of its commands."""
@@ -351,6 +356,17 @@ class Invalid(Outbound, frozen=True, tag=16):
     field: str
 
 
+class Outcomes(Outbound, frozen=True, tag=17):
+    """Give outcomes outside the chain of ticks.
+
+    Those of commands that were sent again, and those that waited for a verdict of the database.
+    It changes no view and is never counted as a delta.
+    """
+
+    room: Id
+    outcomes: list[Outcome]
+
+
 AnyOutbound = (
     Welcome
     | ServerPong
@@ -368,4 +384,5 @@ AnyOutbound = (
     | ServerPing
     | Zip
     | Invalid
+    | Outcomes
 )

@@ -82,6 +82,7 @@ outbound: st.SearchStrategy[AnyOutbound] = st.one_of(
     st.builds(messages.Goodbye, codes, texts, retries),
     st.builds(messages.ServerPing, signed, signed),
     st.builds(messages.Invalid, ids, ids, codes, texts, texts),
+    st.builds(messages.Outcomes, ids, st.lists(outcomes, max_size=3)),
 )
 
 ONE_OF_EACH_INBOUND: tuple[AnyInbound, ...] = (
@@ -114,6 +115,7 @@ ONE_OF_EACH_OUTBOUND: tuple[AnyOutbound, ...] = (
     messages.ServerPing(8, 1000),
     messages.Zip(2, b"xx"),
     messages.Invalid(5, 3, 3, "MALFORMED", "spots"),
+    messages.Outcomes(5, [messages.Outcome(1, 12, 0, 0, "", "")]),
 )
 
 

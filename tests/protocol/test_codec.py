@@ -116,6 +116,10 @@ PACKED: list[tuple[bytes, AnyOutbound]] = [
         codec.invalid(5, 6, messages.InvalidCode.MALFORMED, "spots"),
         messages.Invalid(5, 6, 3, "MALFORMED", "spots"),
     ),
+    (
+        codec.outcomes(5, [(1, 12, 0, 0, "", "")]),
+        messages.Outcomes(5, [messages.Outcome(1, 12, 0, 0, "", "")]),
+    ),
 ]
 
 
