@@ -26,6 +26,7 @@ class TickOutput:
     ``shared`` is the Delta message for every viewer, ``private`` the message of each seat that goes
     before it. ``echoes`` are outcomes of earlier commands, asked for again. Of the accounts that
     asked for a seat, ``seated`` has the seat that they got, ``refused`` the code of the reason.
+    ``counts`` names each command that was decided, the code of its outcome, and its arrival.
     """
 
     room_id: int
@@ -39,5 +40,5 @@ class TickOutput:
     echoes: list[tuple[int, Outcome]] = field(default_factory=list)
     seated: dict[int, int] = field(default_factory=dict)
     refused: dict[int, int] = field(default_factory=dict)
-    counts: list[tuple[str, int]] = field(default_factory=list)
+    counts: list[tuple[str, int, int]] = field(default_factory=list)
     ended: bool = False

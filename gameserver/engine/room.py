@@ -158,6 +158,10 @@ class Room(Generic[S]):
         command: c.Command = self._decode(body)
         return command
 
+    def pending_references(self) -> list[str]:
+        """Return the holds whose verdicts the room waits for."""
+        return self.system.pending.keys_in_order()
+
     def asks(self) -> list[str]:
         """Return what the room waits for from outside."""
         return self.system.asks.keys_in_order()

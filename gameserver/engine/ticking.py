@@ -97,7 +97,7 @@ class Tick:
             code = self._execute(one)
             self.recorded.append([i.COMMAND, one.seat, one.number, one.arrival_ms, one.body, code])
             self._conclude(one.seat, one.number, one.digest, code)
-            self.out.counts.append((type(one.command).__name__, code))
+            self.out.counts.append((type(one.command).__name__, code, one.arrival_ms))
         elif known is None:
             self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
         elif known[0] != one.digest:
@@ -233,9 +233,9 @@ class Tick:
         seat = pending.by_seat
         command = room.decode(pending.body)
         if room.seat_of(pending.account) == seat:
-            room.windows[seat].rule(pending.number, one.code, room.now)
+            room.windows[seat].rule(pending.number, one.code)
         elif pending.account in room.left:
-            room.left[pending.account].rule(pending.number, one.code, room.now)
+            room.left[pending.account].rule(pending.number, one.code)
         room.system.pending.remove(one.reference)
         if one.code:
             command.rollback(room, seat, one.reference)

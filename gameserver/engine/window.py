@@ -44,11 +44,11 @@ class Window:
             del known[lowest]
             self.floor = lowest
 
-    def rule(self, number: int, code: int, tick: int) -> None:
+    def rule(self, number: int, code: int) -> None:
         """Replace a pending code by the final one; the number may have been dropped since."""
         held = self.known.get(number)
         if held is not None:
-            self.known[number] = (held[0], code, tick)
+            self.known[number] = (held[0], code, held[2])
 
     def dump(self) -> list[Any]:
         """Return the window as plain values, in order of number."""

@@ -1,0 +1,179 @@
+"""Makes what rooms decided durable, one batch at a time, and then lets it be told.
+
+One batch is in flight; what ends meanwhile joins the next. A commit whose fate is unknown is sent
+again under the same batch id until it is known. Nothing else is committed and nothing is told in
+the meantime. A batch that can never be committed is split until the one room is found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from gameserver.runtime.batching import Seals, batch_of, clock_batch, fitting
+from gameserver.runtime.clock import NS_PER_MS, Clock
+from gameserver.runtime.keeper import ShardKeeper
+from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.work import OpenRoom, Work
+from persistence.interfaces import (
+    Batch,
+    CommitAnswer,
+    Poisoned,
+    StorageBusy,
+    StorageUnavailable,
+    Store,
+)
+
+COMMIT_TIMEOUT_S = 3.0
+RETRY_FIRST_S, RETRY_MOST_S = 0.05, 1.0
+CLOCK_INTERVAL_NS = 1_000_000_000
+WORKS_WAITING_MAX = 20_000  # Rooms pause long before, by slots; this is the last resort.
+SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
+
+log = structlog.get_logger(__name__)
+
+Release = Callable[[Sequence[Work], CommitAnswer], None]
+SetAside = Callable[[OpenRoom, str], None]
+
+
+class Committer:
+    """The way from a tick's output to its release.
+
+    ``release`` is called with works in order, as soon as they are durable. ``set_aside`` is called
+    for a room whose output can never be committed.
+    """
+
+    def __init__(
+        self, store: Store, keeper: ShardKeeper, seals: Seals, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._seals = seals
+        self._clock = clock
+        self._metrics = metrics
+        # Bounded by SLOTS_AHEAD_MAX slots: when it is full, rooms do not tick.
+        self._waiting: list[Work] = []
+        self._wake = asyncio.Event()
+        self._slots_ahead = 0
+        self._stopping = False
+        self._clock_due_ns = 0
+        self.beat = 0
+        self.behind_since_ns: int | None = None
+        self.release: Release = _nobody
+        self.set_aside: SetAside = _nobody
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether rooms must pause, because two ticks wait to become durable."""
+        return self._slots_ahead >= SLOTS_AHEAD_MAX or len(self._waiting) >= WORKS_WAITING_MAX
+
+    def is_behind(self, for_ms: int) -> bool:
+        """Tell whether the commit in flight has been without an answer for so long."""
+        since = self.behind_since_ns
+        return since is not None and self._clock.now_ns() - since >= for_ms * NS_PER_MS
+
+    def submit(self, works: Sequence[Work], beat: int) -> None:
+        """Take the works of a slot (perhaps none) that ended at this beat."""
+        self.beat = beat
+        if works:
+            self._waiting.extend(works)
+            self._slots_ahead += 1
+            self._wake.set()
+        elif self._clock.now_ns() >= self._clock_due_ns:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Commit until ``stop``, and then what is left."""
+        while self._waiting or not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                count = fitting(self._waiting)
+                works, self._waiting = self._waiting[:count], self._waiting[count:]
+                if not self._waiting:
+                    self._slots_ahead = 0
+                await self._make_durable(works)
+            if self._clock.now_ns() >= self._clock_due_ns:
+                await self._store_clocks()
+
+    def stop(self) -> None:
+        """Let ``run`` end when nothing waits."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _make_durable(self, works: list[Work]) -> None:
+        works = [work for work in works if not work.opened.gone]
+        batch = batch_of(self._batch_id(), works, self._keeper, self._seals, self.beat)
+        if not batch.marks:
+            self.release(works, CommitAnswer())
+            return
+        try:
+            answer = await self._known(batch)
+        except Poisoned as error:
+            await self._split(works, error)
+            return
+        self._advance(batch, answer)
+        self._metrics.entries_total += len(batch.entries)
+        self.release(works, answer)
+
+    async def _split(self, works: list[Work], error: Poisoned) -> None:
+        """Commit the halves apart; a room that fails alone is set aside."""
+        rooms = list(dict.fromkeys(work.opened for work in works))
+        if len(rooms) == 1:
+            self._metrics.commits_poisoned_total += 1
+            self.set_aside(rooms[0], f"commit refused: {error}")
+            return
+        first = set(map(id, rooms[: len(rooms) // 2]))
+        await self._make_durable([work for work in works if id(work.opened) in first])
+        await self._make_durable([work for work in works if id(work.opened) not in first])
+
+    async def _store_clocks(self) -> None:
+        batch = clock_batch(self._batch_id(), self._keeper, self.beat)
+        if batch.marks:
+            self._advance(batch, await self._known(batch))
+
+    async def _known(self, batch: Batch) -> CommitAnswer:
+        """Send the batch until it is known what became of it."""
+        began_ns = self.behind_since_ns = self._clock.now_ns()
+        try:
+            answer = await self._sent_until_known(batch)
+        finally:
+            self.behind_since_ns = None
+        now_ns = self._clock.now_ns()
+        self._clock_due_ns = now_ns + CLOCK_INTERVAL_NS
+        self._metrics.commits_total += 1
+        self._metrics.commit_ms.observe((now_ns - began_ns) / NS_PER_MS)
+        return answer
+
+    async def _sent_until_known(self, batch: Batch) -> CommitAnswer:
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    return await self._store.commit(batch)
+            except (StorageUnavailable, StorageBusy, TimeoutError) as error:
+                self._metrics.commits_repeated_total += 1
+                log.warning("commit_delayed", batch_id=batch.batch_id, error=repr(error))
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RETRY_MOST_S)
+
+    def _advance(self, batch: Batch, answer: CommitAnswer) -> None:
+        """Move on the journal heads of the shards that were written; drop those that are lost."""
+        lost = answer.fenced | answer.regressed
+        for mark in batch.marks:
+            if mark.shard in lost:
+                self._metrics.shards_fenced_total += 1
+                self._keeper.drop(mark.shard)
+                why = "shard_fenced" if mark.shard in answer.fenced else "shard_regressed"
+                log.error(why, shard=mark.shard, epoch=mark.epoch)
+            elif mark.shard in self._keeper.owned:
+                self._keeper.owned[mark.shard].head = mark.next_head
+
+    def _batch_id(self) -> int:
+        return int.from_bytes(self._clock.entropy(8), "big") >> 1
+
+
+def _nobody(*_: object) -> None:
+    raise AssertionError("The committer was not given a room host.")

@@ -1,0 +1,334 @@
+"""Runs the rooms of this process: who is shown which room, and which room ticks when.
+
+It decides nothing about games and writes nothing to storage: rooms decide, the committer commits.
+Everything here is synchronous but for ``join``, which may have to wait for a room to be recovered.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from gameserver.engine import inputs as i
+from gameserver.engine.game import Game
+from gameserver.engine.ticking import RoomBroken
+from gameserver.engine.window import body_digest
+from gameserver.runtime.clock import Clock
+from gameserver.runtime.committer import Committer
+from gameserver.runtime.keeper import ShardKeeper
+from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.opening import JoinError, Opening
+from gameserver.runtime.release import Releaser
+from gameserver.runtime.slots import SLOTS
+from gameserver.runtime.snapshots import Snapshots
+from gameserver.runtime.viewers import Viewer
+from gameserver.runtime.work import WATCHING, Join, OpenRoom, Shown, Work
+from persistence.interfaces import CommitAnswer, RoomRow
+from protocol import codec
+from protocol.messages import DeferralCode, InvalidCode, LeftCode, ReplyCode
+
+log = structlog.get_logger(__name__)
+
+DEFER_AFTER_MS = 1_500  # Commands that no tick has taken are deferred within 2 s.
+BUSY_RETRY_MS = 100
+UNAVAILABLE_RETRY_MS = 1_000
+SEED_BYTES = 32
+
+
+class RoomHost:
+    """The rooms that are open here. See SPEC of each method for what reaches the viewer."""
+
+    def __init__(
+        self,
+        games: Mapping[str, Game[Any]],
+        opening: Opening,
+        committer: Committer,
+        snapshots: Snapshots,
+        clock: Clock,
+    ) -> None:
+        self.rooms: dict[int, OpenRoom] = opening.rooms
+        self._games = games
+        self._opening = opening
+        self._committer = committer
+        self._snapshots = snapshots
+        self._clock = clock
+        self._metrics: Metrics = opening.metrics
+        self._keeper: ShardKeeper = opening.keeper
+        self._releaser = Releaser(clock, self._metrics, self._activate, self._close_room)
+        self._active: list[dict[OpenRoom, None]] = [{} for _ in range(SLOTS)]
+        self._due: list[list[tuple[int, int]]] = [[] for _ in range(SLOTS)]
+        committer.release = self._release
+        committer.set_aside = self._set_aside
+        opening.opened = self._begin
+
+    # --- What connections ask for.
+
+    async def join(
+        self,
+        row: RoomRow,
+        viewer: Viewer,
+        request: int,
+        *,
+        watch: bool = False,
+        closed_tick: int | None = None,
+    ) -> JoinError | None:
+        """Let a viewer into a room, recovering the room if need be.
+
+        The answer reaches the viewer when the tick that seats it is durable; what stands in the
+        way at once is returned instead.
+        """
+        found = await self._opening.open(row)
+        if isinstance(found, JoinError):
+            return found
+        found.joins.append(Join(viewer, request, watch, closed_tick))
+        if not watch:
+            found.inbox.put(i.Sat(viewer.account))
+            found.names[viewer.account] = viewer.name
+        self._activate(found)
+        return None
+
+    def command(self, room_id: int, viewer: Viewer, number: int, body: bytes) -> None:
+        """Take a command for the room's next tick, or tell the viewer why not."""
+        opened = self.rooms.get(room_id)
+        seat = None if opened is None else opened.viewers.get(viewer)
+        if opened is None or seat is None:
+            viewer.send(codec.invalid(room_id, number, InvalidCode.NOT_IN_ROOM))
+            return
+        if seat == WATCHING:
+            viewer.send(codec.invalid(room_id, number, InvalidCode.NOT_SEATED))
+            return
+        try:
+            command = opened.room.decode(body)
+        except msgspec.ValidationError as error:
+            code = InvalidCode.UNKNOWN_COMMAND if "tag" in str(error) else InvalidCode.MALFORMED
+            viewer.send(codec.invalid(room_id, number, code, _field_of(error)))
+            return
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            viewer.send(codec.invalid(room_id, number, InvalidCode.MALFORMED))
+            return
+        if self._committer.is_behind(DEFER_AFTER_MS):
+            self._defer(viewer, room_id, number, DeferralCode.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
+            return
+        taken = i.Commanded(seat, number, self._clock.wall_ms(), body, body_digest(body), command)
+        if not opened.inbox.submit(taken):
+            self._defer(viewer, room_id, number, DeferralCode.BUSY, BUSY_RETRY_MS)
+            return
+        self._activate(opened)
+
+    def leave(self, room_id: int, viewer: Viewer, request: int) -> bool:
+        """Give up a seat, or stop watching; false if the viewer is not in the room."""
+        opened = self.rooms.get(room_id)
+        seat = None if opened is None else opened.viewers.get(viewer)
+        if opened is None or seat is None:
+            return False
+        if seat == WATCHING:
+            del opened.viewers[viewer]
+            viewer.left(room_id)
+            viewer.send(codec.reply_ok(request, []))
+            viewer.send(codec.left(room_id, LeftCode.LEFT))
+            return True
+        opened.leaves[seat] = (viewer, request)
+        opened.inbox.put(i.Left(seat))
+        self._activate(opened)
+        return True
+
+    def lost(self, viewer: Viewer, room_ids: Sequence[int]) -> None:
+        """Note that a viewer's connection is gone."""
+        for room_id in room_ids:
+            opened = self.rooms.get(room_id)
+            if opened is None:
+                continue
+            seat = opened.viewers.pop(viewer, None)
+            opened.joins = [join for join in opened.joins if join.viewer is not viewer]
+            if seat is not None and opened.by_seat.get(seat) is viewer:
+                del opened.by_seat[seat]
+                opened.inbox.put(i.Lost(seat))
+                self._activate(opened)
+
+    def resync(self, room_id: int, viewer: Viewer) -> None:
+        """Send a viewer the full state."""
+        self.catch_up(room_id, viewer, -1)
+
+    def catch_up(self, room_id: int, viewer: Viewer, closed_tick: int) -> None:
+        """Send a viewer what it has missed since ``closed_tick``, merged, or the full state."""
+        opened = self.rooms.get(room_id)
+        if opened is None or viewer not in opened.viewers:
+            return
+        watch = opened.viewers[viewer] == WATCHING
+        opened.joins.append(Join(viewer, -1, watch, closed_tick))
+        self._activate(opened)
+
+    # --- The beat.
+
+    def run_slot(self, slot: int, beat: int) -> None:
+        """Tick the rooms of a slot that have input or are due."""
+        committer = self._committer
+        if committer.is_full:
+            if committer.is_behind(DEFER_AFTER_MS):
+                self._defer_waiting(slot)
+            return
+        works: list[Work] = []
+        for opened in self._ready(slot, beat):
+            now = beat + opened.offset_ticks
+            if now <= opened.room.now and opened.room.entry_number:
+                self._active[slot][opened] = None  # The beat stood still; the next one will do.
+                continue
+            opened.active = False
+            work = self._tick(opened, now)
+            if work is not None:
+                works.append(work)
+        committer.submit(works, beat)
+
+    def _ready(self, slot: int, beat: int) -> Iterator[OpenRoom]:
+        ready, self._active[slot] = self._active[slot], {}
+        due = self._due[slot]
+        while due and due[0][0] <= beat:
+            due_beat, room_id = heapq.heappop(due)
+            opened = self.rooms.get(room_id)
+            if opened is not None and opened.due_beat == due_beat:
+                ready[opened] = None
+        return iter([opened for opened in ready if not opened.gone])
+
+    def _tick(self, opened: OpenRoom, now: int) -> Work | None:
+        room = opened.room
+        inputs, commands = opened.inbox.take()
+        try:
+            output = room.tick(now, inputs, commands)
+        except RoomBroken as error:
+            self._set_aside(opened, str(error))
+            return None
+        self._metrics.ticks_total += 1
+        work = Work(opened, output)
+        if opened.joins:
+            work.shown = self._shown(opened, work)
+        if opened.leaves:
+            work.left = [(seat, *asked) for seat, asked in opened.leaves.items()]
+            opened.leaves = {}
+        if output.entry is not None:
+            self._snapshots.consider(work, self._clock.now_ns())
+            self._plan(opened)
+        return work
+
+    def _plan(self, opened: OpenRoom) -> None:
+        """Look at what the room will want next: a due tick, or something from outside."""
+        room = opened.room
+        for ask in room.asks():
+            if ask not in opened.asked:
+                opened.asked.add(ask)
+                game = self._games[opened.row.game]
+                chosen = game.choose(ask, room.settings, self._clock.entropy(SEED_BYTES))
+                opened.inbox.put(i.Drawn(ask, chosen))
+                self._activate(opened)
+        if opened.asked:
+            opened.asked.intersection_update(room.asks())
+        due_beat = None if room.due_tick is None else room.due_tick - opened.offset_ticks
+        if due_beat is not None and due_beat != opened.due_beat:
+            slot = opened.row.room_id % SLOTS
+            heapq.heappush(self._due[slot], (due_beat, opened.row.room_id))
+        opened.due_beat = due_beat
+
+    def _shown(self, opened: OpenRoom, work: Work) -> list[Shown]:
+        """Take the state at the end of this tick for those who wait for it."""
+        joins, opened.joins = opened.joins, []
+        room, output = opened.room, work.output
+        listed: list[Shown] = []
+        for join in joins:
+            account = join.viewer.account
+            seat = None if join.watch else room.seat_of(account)
+            if seat is None and not join.watch:
+                refused = output.refused.get(account, 0)
+                listed.append(Shown(join, None, refused, 0, b"", b""))
+                continue
+            public, private = room.full(seat)
+            highest = 0 if seat is None else room.windows[seat].highest
+            held = WATCHING if seat is None else seat
+            listed.append(Shown(join, held, 0, highest, public, private))
+        return listed
+
+    # --- What the committer tells.
+
+    def _release(self, works: Sequence[Work], answer: CommitAnswer) -> None:
+        lost = answer.fenced | answer.regressed
+        for work in works:
+            opened = work.opened
+            if opened.gone:
+                continue
+            if opened.row.shard in lost or opened.row.shard not in self._keeper.owned:
+                self._close_room(opened, LeftCode.REMOVED)
+                continue
+            self._releaser.release(work, answer)
+        self._releaser.balances(answer)
+
+    def _set_aside(self, opened: OpenRoom, note: str) -> None:
+        """Drop a room that cannot go on; an operator finds it as it was last durable."""
+        log.error("room_set_aside", room_id=opened.row.room_id, game=opened.row.game, note=note)
+        self._metrics.rooms_set_aside_total += 1
+        self._close_room(opened, LeftCode.SET_ASIDE)
+        self._opening.set_aside(opened.row, note)
+
+    def _close_room(self, opened: OpenRoom, code: LeftCode) -> None:
+        opened.gone = True
+        self.rooms.pop(opened.row.room_id, None)
+        self._metrics.rooms_open[opened.row.game] -= 1
+        for viewer in opened.viewers:
+            viewer.left(opened.row.room_id)
+            viewer.send(codec.left(opened.row.room_id, code))
+        for join in opened.joins:
+            if join.request >= 0:
+                join.viewer.send(codec.reply_error(join.request, _REPLY[code]))
+        opened.viewers.clear()
+        opened.by_seat.clear()
+
+    # --- Small parts.
+
+    def _begin(self, opened: OpenRoom) -> None:
+        """Take in a room that has just been recovered."""
+        self.rooms[opened.row.room_id] = opened
+        games = self._metrics.rooms_open
+        games[opened.row.game] = games.get(opened.row.game, 0) + 1
+        if opened.room.entry_number:
+            self._plan(opened)
+        if opened.inbox:
+            self._activate(opened)
+
+    def _activate(self, opened: OpenRoom) -> None:
+        if not opened.active:
+            opened.active = True
+            self._active[opened.row.room_id % SLOTS][opened] = None
+
+    def _defer(
+        self, viewer: Viewer, room_id: int, number: int, code: DeferralCode, retry_ms: int
+    ) -> None:
+        self._metrics.count_deferred(code.name)
+        viewer.send(codec.deferred(room_id, number, code, retry_ms))
+
+    def _defer_waiting(self, slot: int) -> None:
+        """Give back the commands that no tick has taken."""
+        for opened in self._active[slot]:
+            for command in opened.inbox.take_commands():
+                viewer = opened.by_seat.get(command.seat)
+                if viewer is not None:
+                    self._defer(
+                        viewer,
+                        opened.row.room_id,
+                        command.number,
+                        DeferralCode.UNAVAILABLE,
+                        UNAVAILABLE_RETRY_MS,
+                    )
+
+
+_REPLY = {
+    LeftCode.ENDED: ReplyCode.ROOM_ENDED,
+    LeftCode.SET_ASIDE: ReplyCode.ROOM_SET_ASIDE,
+    LeftCode.REMOVED: ReplyCode.UNAVAILABLE,
+}
+
+
+def _field_of(error: msgspec.ValidationError) -> str:
+    """Return the part of the body that is at fault, as msgspec names it: ``$[2]``."""
+    text = str(error)
+    return text[text.rindex("`") - 1 :][:64] if text.count("`") < 2 else text.split("`")[-2][:64]

@@ -1,0 +1,65 @@
+"""Several ticks as one: for a viewer who was too slow to take them one by one.
+
+Of the changes to a field the last counts; a record that came and went in between was never there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgpack
+
+from gameserver.engine.inputs import packed
+from gameserver.runtime.ring import Frames
+from protocol import codec
+
+
+def merged(room_id: int, frames: Sequence[Frames], seat: int) -> tuple[bytes | None, bytes | None]:
+    """Return one private and one shared message that stand for all of these; None for nothing."""
+    shared = [_unpacked(one.shared.payload) for one in frames if one.shared is not None]
+    private = [_unpacked(one.private[seat]) for one in frames if seat in one.private]
+    tick = frames[-1].tick
+    shared_out = private_out = None
+    if shared:
+        changes = _merged_changes(message[4] for message in shared)
+        shared_out = codec.delta(room_id, shared[0][2], tick, packed(changes))
+    if private:
+        changes = _merged_changes(message[4] for message in private)
+        outcomes = [outcome for message in private for outcome in message[5]]
+        private_out = codec.private(
+            room_id, private[0][2], tick, packed(changes), outcomes, shared_out is not None
+        )
+    return private_out, shared_out
+
+
+def _unpacked(payload: bytes) -> list[Any]:
+    message: list[Any] = msgpack.unpackb(codec.unzipped(payload))
+    return message
+
+
+def _merged_changes(lists: Iterable[list[Any]]) -> list[Any]:
+    last: dict[tuple[int, int], Any] = {}
+    born: set[int] = set()
+    for flat in lists:
+        for at in range(0, len(flat), 3):
+            record, field, value = flat[at : at + 3]
+            if field == 0:
+                _turn(last, born, record, value)
+            else:
+                last[record, field] = value
+    return [part for (record, field), value in last.items() for part in (record, field, value)]
+
+
+def _turn(last: dict[tuple[int, int], Any], born: set[int], record: int, value: Any) -> None:
+    """A record appears or goes; what was said of it before counts no more if it goes."""
+    if value is not None:
+        born.add(record)
+        last[record, 0] = value
+        return
+    for key in [key for key in last if key[0] == record]:
+        del last[key]
+    if record in born:
+        born.discard(record)
+    else:
+        last[record, 0] = None

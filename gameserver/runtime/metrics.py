@@ -1,0 +1,70 @@
+"""What the runtime counts: plain numbers that are read when somebody asks.
+
+Whoever serves them gives them their names. Histograms have fixed bounds in milliseconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
+
+
+class Histogram:
+    """Counts by bound, with sum and number, as Prometheus wants them."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[int, ...] = LATENCY_BOUNDS_MS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Metrics:
+    """All counters of a node's rooms, ticks and commits."""
+
+    def __init__(self) -> None:
+        self.rooms_open: dict[str, int] = {}
+        self.rooms_opened_total = 0
+        self.rooms_recovered_total = 0
+        self.rooms_ended_total = 0
+        self.rooms_set_aside_total = 0
+        self.entries_replayed_total = 0
+        self.ticks_total = 0
+        self.slots_total = 0
+        self.slots_skipped_total = 0
+        self.beats_paused_total = 0
+        self.commits_total = 0
+        self.commits_repeated_total = 0
+        self.commits_poisoned_total = 0
+        self.shards_fenced_total = 0
+        self.entries_total = 0
+        self.snapshots_total = 0
+        self.resumed_gapless_total = 0
+        self.resumed_full_total = 0
+        self.caught_up_total = 0
+        self.commands_total: dict[tuple[str, str], int] = {}
+        self.command_latency_ms: dict[str, Histogram] = {}
+        self.deferred_total: dict[str, int] = {}
+        self.slot_ms = Histogram()
+        self.slot_late_ms = Histogram()
+        self.commit_ms = Histogram()
+
+    def count_command(self, command: str, outcome: str, latency_ms: int) -> None:
+        """Count a command that was answered."""
+        key = (command, outcome)
+        self.commands_total[key] = self.commands_total.get(key, 0) + 1
+        histogram = self.command_latency_ms.get(command)
+        if histogram is None:
+            histogram = self.command_latency_ms[command] = Histogram()
+        histogram.observe(latency_ms)
+
+    def count_deferred(self, why: str) -> None:
+        """Count a command that was put off."""
+        self.deferred_total[why] = self.deferred_total.get(why, 0) + 1

@@ -1,0 +1,125 @@
+"""Sees to it that a room is open exactly once, however many ask for it at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gameserver.runtime.keeper import ShardKeeper
+from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.recovery import Recovery, RecoveryFailed
+from gameserver.runtime.work import OpenRoom
+from persistence.interfaces import RoomRow, RoomStatus, StorageError, Store
+from protocol.messages import ReplyCode
+
+log = structlog.get_logger(__name__)
+
+RECOVERIES_AT_ONCE = 4
+OPEN_TIMEOUT_S = 10.0
+SET_ASIDE_TIMEOUT_S = 5.0
+SET_ASIDES_WAITING_MAX = 10_000  # More rooms than a node may hold; past it the note is only logged.
+
+
+@dataclass(frozen=True, slots=True)
+class JoinError:
+    """Why a viewer cannot be let into a room."""
+
+    code: ReplyCode
+    detail: str = ""
+
+
+class Opening:
+    """The rooms that are open, and the way to open another.
+
+    ``opened`` is called for each room that was recovered, before anybody is let in. At most
+    ``rooms_max`` rooms are open.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keeper: ShardKeeper,
+        recovery: Recovery,
+        metrics: Metrics,
+        limits: tuple[int, int],
+    ) -> None:
+        self.rooms: dict[int, OpenRoom] = {}
+        self.keeper = keeper
+        self.metrics = metrics
+        self.opened: Callable[[OpenRoom], None] = _nobody
+        self.beat: Callable[[], int] = lambda: 0
+        self._store = store
+        self._recovery = recovery
+        self._rooms_max, self._ring_ticks = limits
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._places = asyncio.Semaphore(RECOVERIES_AT_ONCE)
+        self._notes: asyncio.Queue[tuple[RoomRow, str]] = asyncio.Queue(SET_ASIDES_WAITING_MAX)
+
+    async def open(self, row: RoomRow) -> OpenRoom | JoinError:
+        """Return the open room, recovering it first if nobody has."""
+        standing = self.rooms.get(row.room_id)
+        if standing is not None:
+            return standing
+        if row.status is not RoomStatus.OPEN:
+            ended = row.status is RoomStatus.ENDED
+            return JoinError(ReplyCode.ROOM_ENDED if ended else ReplyCode.ROOM_SET_ASIDE)
+        owned = self.keeper.owned.get(row.shard)
+        if owned is None:
+            return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
+        if len(self.rooms) >= self._rooms_max:
+            return JoinError(ReplyCode.BUSY, "this node has all the rooms that it may")
+        lock = self._locks.setdefault(row.room_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S), self._places, lock:
+                return await self._open(row)
+        except (StorageError, TimeoutError) as error:
+            log.warning("room_not_opened", room_id=row.room_id, error=repr(error))
+            return JoinError(ReplyCode.UNAVAILABLE, "the room cannot be opened now")
+        except RecoveryFailed as error:
+            log.error("room_set_aside", room_id=row.room_id, game=row.game, note=str(error))
+            self.metrics.rooms_set_aside_total += 1
+            self.set_aside(row, str(error))
+            return JoinError(ReplyCode.ROOM_SET_ASIDE)
+        finally:
+            if not lock.locked():
+                self._locks.pop(row.room_id, None)
+
+    async def _open(self, row: RoomRow) -> OpenRoom | JoinError:
+        standing = self.rooms.get(row.room_id)
+        if standing is not None:
+            return standing
+        current = await self._store.room(row.room_id)
+        if current is None or current.status is not RoomStatus.OPEN:
+            return JoinError(ReplyCode.ROOM_ENDED)
+        owned = self.keeper.owned.get(row.shard)
+        if owned is None:
+            return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
+        opened = await self._recovery.open(current, owned.offset_ticks, self._ring_ticks)
+        self.opened(opened)
+        return opened
+
+    def set_aside(self, row: RoomRow, note: str) -> None:
+        """Have the room marked as set aside, as soon as storage takes it."""
+        if self._notes.full():
+            log.error("set_aside_not_noted", room_id=row.room_id, note=note)
+        else:
+            self._notes.put_nowait((row, note))
+
+    async def run(self) -> None:
+        """Write down which rooms were set aside, for ever."""
+        while True:
+            row, note = await self._notes.get()
+            try:
+                async with asyncio.timeout(SET_ASIDE_TIMEOUT_S):
+                    await self._store.set_aside(row.room_id, note[:1000])
+            except (StorageError, TimeoutError) as error:
+                log.warning("set_aside_delayed", room_id=row.room_id, error=repr(error))
+                await asyncio.sleep(1)
+                self.set_aside(row, note)
+
+
+def _nobody(_: OpenRoom) -> None:
+    raise AssertionError("Opening was not given a room host.")

@@ -1,0 +1,158 @@
+"""Opens a room from what is stored: the newest sound snapshot, and every entry after it.
+
+A damaged snapshot falls back to an older one and a longer replay. A journal that does not replay
+to its own digests opens nothing: the room is set aside instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import structlog
+
+from gameserver.engine import inputs as i
+from gameserver.engine import snapshot
+from gameserver.engine.game import Game
+from gameserver.engine.room import Room
+from gameserver.engine.ticking import ReplayDiverged
+from gameserver.runtime.batching import Seals, entry_identity, snapshot_identity
+from gameserver.runtime.clock import Clock
+from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.ring import Frames, Ring
+from gameserver.runtime.viewers import SharedFrame
+from gameserver.runtime.work import OpenRoom
+from persistence.interfaces import EntryRow, RoomRow, Ruling, SnapshotRow, Store, Verdict
+
+log = structlog.get_logger(__name__)
+
+ENTRIES_PER_PAGE = 500
+STATE_BYTES_MAX = 64 * 1024 * 1024  # A snapshot that unpacks to more is damaged.
+SEED_BYTES = 32
+
+
+class RecoveryFailed(Exception):
+    """The room's journal does not give a room; the text says where it breaks."""
+
+
+def code_of(verdict: Verdict) -> int:
+    """Return the input code of a verdict: 0 granted, else the engine's reason."""
+    return _CODES[verdict.ruling]
+
+
+_CODES = {
+    Ruling.GRANTED: 0,
+    Ruling.INSUFFICIENT_FUNDS: 1,
+    Ruling.NO_ACCOUNT: 2,
+    Ruling.ACCOUNT_BUSY: 3,
+}
+
+
+class Recovery:
+    """Opens rooms of the games it was given."""
+
+    def __init__(
+        self,
+        store: Store,
+        games: Mapping[str, Game[Any]],
+        seals: Seals,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._games = games
+        self._seals = seals
+        self._clock = clock
+        self._metrics = metrics
+
+    async def open(self, row: RoomRow, offset_ticks: int, ring_ticks: int) -> OpenRoom:
+        """Return the room as it was last durable, with the inputs that its next tick must take.
+
+        Raises RecoveryFailed, or StorageUnavailable.
+        """
+        game = self._games.get(row.game)
+        if game is None:
+            raise RecoveryFailed(f"there is no game {row.game!r}")
+        room, ring = await self._newest_sound(row, game, ring_ticks)
+        snapshot_number = room.entry_number
+        await self._replay(room, ring)
+        opened = OpenRoom(row, room, ring, offset_ticks)
+        opened.snapshot_number = snapshot_number
+        opened.snapshot_tick = room.entry_tick
+        if room.entry_number == 0:
+            seed, wall_ms = self._clock.entropy(SEED_BYTES), self._clock.wall_ms()
+            opened.inbox.put(i.Opened(row.settings, seed, wall_ms))
+            self._metrics.rooms_opened_total += 1
+        else:
+            await self._resume(opened)
+            self._metrics.rooms_recovered_total += 1
+        return opened
+
+    async def _resume(self, opened: OpenRoom) -> None:
+        """Queue what the room has missed: verdicts first, then that nobody is connected."""
+        room = opened.room
+        references = room.pending_references()
+        if references:
+            verdicts = await self._store.verdicts(references)
+            missing = set(references) - {verdict.reference for verdict in verdicts}
+            if missing:
+                raise RecoveryFailed(f"no verdict on {min(missing)}")
+            for verdict in sorted(verdicts, key=lambda one: references.index(one.reference)):
+                opened.inbox.put(i.Ruled(verdict.reference, code_of(verdict)))
+        opened.inbox.put(i.Reopened(self._clock.wall_ms()))
+        accounts = [room.account(seat) for seat in room.seats.keys_in_order()]
+        persons = await self._store.persons(accounts) if accounts else ()
+        opened.names = {person.account: person.name for person in persons}
+
+    async def _newest_sound(
+        self, row: RoomRow, game: Game[Any], ring_ticks: int
+    ) -> tuple[Room[Any], Ring]:
+        for stored in await self._store.snapshots(row.room_id):
+            try:
+                room = self._load(stored, game)
+            except snapshot.BadSnapshot as error:
+                log.error(
+                    "snapshot_refused", room_id=row.room_id, number=stored.number, why=str(error)
+                )
+                continue
+            return room, Ring(room.entry_tick, ring_ticks)
+        return Room(game, row.room_id), Ring(0, ring_ticks)
+
+    def _load(self, stored: SnapshotRow, game: Game[Any]) -> Room[Any]:
+        identity = snapshot_identity(stored.room_id, stored.number)
+        try:
+            packed = self._seals.open(stored.payload, identity)
+            unpacker = zlib.decompressobj()
+            data = unpacker.decompress(packed, STATE_BYTES_MAX)
+        except Exception as error:
+            raise snapshot.BadSnapshot(f"it cannot be opened: {error!r}") from error
+        if sha256(data).digest() != stored.state_hash:
+            raise snapshot.BadSnapshot("its hash is another")
+        return snapshot.load(game, data)
+
+    async def _replay(self, room: Room[Any], ring: Ring) -> None:
+        while True:
+            rows = await self._store.entries(room.room_id, room.entry_number, ENTRIES_PER_PAGE)
+            for row in rows:
+                self._replay_one(room, ring, row)
+            self._metrics.entries_replayed_total += len(rows)
+            if len(rows) < ENTRIES_PER_PAGE:
+                return
+            await asyncio.sleep(0)  # Rooms that are open already have their slots to keep.
+
+    def _replay_one(self, room: Room[Any], ring: Ring, row: EntryRow) -> None:
+        if row.number != room.entry_number + 1:
+            raise RecoveryFailed(f"entry {room.entry_number + 1} is missing")
+        try:
+            payload = self._seals.open(row.payload, entry_identity(row.room_id, row.number))
+            output = room.replay(i.read_entry(payload))
+        except (ReplayDiverged, i.BadEntry) as error:
+            raise RecoveryFailed(f"entry {row.number}: {error}") from error
+        except Exception as error:
+            raise RecoveryFailed(f"entry {row.number} cannot be opened: {error!r}") from error
+        shared = None if output.shared is None else SharedFrame(output.shared)
+        if shared is not None or output.private:
+            ring.keep(Frames(output.tick, shared, output.private))

@@ -1,0 +1,226 @@
+"""Tells what has become durable: outcomes, deltas, full states, in the order of their ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gameserver.engine.commands import outcome
+from gameserver.engine.inputs import Ruled
+from gameserver.runtime.clock import Clock
+from gameserver.runtime.merging import merged
+from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.recovery import code_of
+from gameserver.runtime.ring import Frames
+from gameserver.runtime.viewers import SharedFrame, Viewer
+from gameserver.runtime.work import WATCHING, OpenRoom, Shown, Work
+from persistence.interfaces import CommitAnswer, Verdict
+from protocol import codec
+from protocol.messages import Joined, LeftCode, ReplyCode
+
+ROSTER_SEATS_MAX = 60  # Larger rooms tell nobody all the names; whoever joins learns its own.
+OnBalances = Callable[[tuple[tuple[int, int], ...]], None]
+
+
+class Releaser:
+    """Sends the outputs of committed ticks to the viewers of their rooms."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        metrics: Metrics,
+        activate: Callable[[OpenRoom], None],
+        close_room: Callable[[OpenRoom, LeftCode], None],
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._activate = activate
+        self._close_room = close_room
+        self.on_balances: OnBalances = lambda balances: None
+
+    def balances(self, answer: CommitAnswer) -> None:
+        """Pass on the balances that a commit changed."""
+        if answer.balances:
+            self.on_balances(answer.balances)
+
+    def release(self, work: Work, answer: CommitAnswer) -> None:
+        """Tell all that came of one tick."""
+        opened, output = work.opened, work.output
+        self._deliver(opened, work)
+        for seat, told in output.echoes:
+            viewer = opened.by_seat.get(seat)
+            if viewer is not None:
+                viewer.send(codec.outcomes(output.room_id, [told]))
+        if output.pending:
+            self._rule(work, {verdict.reference: verdict for verdict in answer.verdicts})
+        now_ms = self._clock.wall_ms()
+        for name, code, arrival_ms in output.counts:
+            self._metrics.count_command(name, _outcome_name(code), now_ms - arrival_ms)
+        for seat, viewer, request in work.left:
+            self._let_go(opened, seat, viewer, request)
+        for shown in work.shown:
+            self._show(opened, output.tick, shown)
+        if output.seated or work.left:
+            self._tell_roster(opened)
+        if output.ended:
+            self._metrics.rooms_ended_total += 1
+            self._close_room(opened, LeftCode.ENDED)
+
+    def _deliver(self, opened: OpenRoom, work: Work) -> None:
+        output = work.output
+        private = output.private
+        if output.shared is not None:
+            shared = SharedFrame(_compact(output.shared))
+            opened.ring.keep(Frames(output.tick, shared, private))
+            room_id, tick = output.room_id, output.tick
+            for viewer, seat in opened.viewers.items():
+                viewer.deliver(room_id, tick, private.get(seat), shared)
+        elif private:
+            opened.ring.keep(Frames(output.tick, None, private))
+            for seat, frame in private.items():
+                addressee = opened.by_seat.get(seat)
+                if addressee is not None:
+                    addressee.deliver(output.room_id, output.tick, frame, None)
+
+    def _rule(self, work: Work, verdicts: dict[str, Verdict]) -> None:
+        """Answer the commands whose holds were ruled on, and let the room know."""
+        opened, output = work.opened, work.output
+        for pending in output.pending:
+            code = code_of(verdicts[pending.reference])
+            told = outcome(pending.number, output.tick, code, opened.room.reasons)
+            viewer = opened.by_seat.get(pending.seat)
+            if viewer is not None:
+                viewer.send(codec.outcomes(output.room_id, [told]))
+            opened.inbox.put(Ruled(pending.reference, code))
+        self._activate(opened)
+
+    def _let_go(self, opened: OpenRoom, seat: int, viewer: Viewer, request: int) -> None:
+        if opened.by_seat.get(seat) is viewer:
+            del opened.by_seat[seat]
+        if opened.viewers.pop(viewer, None) is not None:
+            viewer.left(opened.row.room_id)
+            viewer.send(codec.reply_ok(request, []))
+            viewer.send(codec.left(opened.row.room_id, LeftCode.LEFT))
+
+    # --- Joining.
+
+    def _show(self, opened: OpenRoom, tick: int, shown: Shown) -> None:
+        join, seat = shown.join, shown.seat
+        viewer = join.viewer
+        if seat is None:
+            reason = opened.room.reasons.get(shown.refused)
+            code = _REFUSED.get(reason.name if reason else "", ReplyCode.REFUSED)
+            viewer.send(codec.reply_error(join.request, code, reason.name if reason else ""))
+            return
+        if join.request < 0:
+            self._catch_up(opened, tick, shown)
+            return
+        self._take_seat(opened, viewer, seat, tick)
+        missed, why = self._missed(opened, shown)
+        row = opened.row
+        viewer.send(
+            codec.joined(
+                Joined(
+                    request=join.request,
+                    room=row.room_id,
+                    code=row.code,
+                    game=row.game,
+                    rules_version=opened.room.game.rules_version,
+                    seat=seat,
+                    highest_number=shown.highest_number,
+                    resume=int(missed is not None),
+                    reason=why,
+                )
+            )
+        )
+        if missed is None:
+            self._send_full(viewer, opened, tick, shown)
+        else:
+            for frames in missed:
+                viewer.deliver(row.room_id, frames.tick, frames.private.get(seat), frames.shared)
+        self._send_roster(opened, viewer)
+
+    def _take_seat(self, opened: OpenRoom, viewer: Viewer, seat: int, tick: int) -> None:
+        """Make the viewer the one who is shown the seat; one connection a seat."""
+        older = opened.by_seat.get(seat) if seat != WATCHING else None
+        if older is not None and older is not viewer:
+            del opened.viewers[older]
+            older.left(opened.row.room_id)
+            older.send(codec.left(opened.row.room_id, LeftCode.REPLACED))
+        before = opened.viewers.get(viewer)
+        if before is not None and before != seat:
+            opened.by_seat.pop(before, None)
+        opened.viewers[viewer] = seat
+        if seat != WATCHING:
+            opened.by_seat[seat] = viewer
+        viewer.joined(opened.row.room_id, seat, tick)
+
+    def _missed(self, opened: OpenRoom, shown: Shown) -> tuple[list[Frames] | None, str]:
+        closed_tick, seat = shown.join.closed_tick, shown.seat
+        if closed_tick is None:
+            return None, ""
+        if seat is not None and closed_tick < opened.seated_tick.get(seat, 0):
+            missed, why = None, "the seat is another one now"
+        elif closed_tick > opened.room.now:
+            missed, why = None, "that tick has not been"
+        else:
+            missed, why = opened.ring.since(closed_tick), "too long ago"
+        if missed is None:
+            self._metrics.resumed_full_total += 1
+            return None, why
+        self._metrics.resumed_gapless_total += 1
+        return missed, ""
+
+    def _catch_up(self, opened: OpenRoom, tick: int, shown: Shown) -> None:
+        viewer, seat = shown.join.viewer, shown.seat
+        if seat is None or opened.viewers.get(viewer) != seat:
+            return
+        self._metrics.caught_up_total += 1
+        closed_tick = shown.join.closed_tick
+        missed = None
+        if closed_tick is not None and closed_tick >= 0:
+            missed = opened.ring.since(closed_tick)
+        viewer.joined(opened.row.room_id, seat, tick)
+        if missed is None:
+            self._send_full(viewer, opened, tick, shown)
+        elif missed:
+            private, shared = merged(opened.row.room_id, missed, seat)
+            viewer.deliver(
+                opened.row.room_id, tick, private, None if shared is None else SharedFrame(shared)
+            )
+
+    def _send_full(self, viewer: Viewer, opened: OpenRoom, tick: int, shown: Shown) -> None:
+        full = codec.full(opened.row.room_id, tick, shown.public, shown.private)
+        viewer.send(_compact(full))
+
+    # --- Names.
+
+    def _tell_roster(self, opened: OpenRoom) -> None:
+        if len(opened.room.seats) <= ROSTER_SEATS_MAX:
+            roster = codec.roster(opened.row.room_id, self._roster(opened))
+            for viewer in opened.viewers:
+                viewer.send(roster)
+
+    def _send_roster(self, opened: OpenRoom, viewer: Viewer) -> None:
+        rows = self._roster(opened)
+        if len(rows) > ROSTER_SEATS_MAX:
+            rows = [row for row in rows if row[1] == viewer.account]
+        viewer.send(codec.roster(opened.row.room_id, rows))
+
+    def _roster(self, opened: OpenRoom) -> list[tuple[int, int, str]]:
+        room = opened.room
+        accounts = [(seat, room.account(seat)) for seat in room.seats.keys_in_order()]
+        return [(seat, account, opened.names.get(account, "")) for seat, account in accounts]
+
+
+_REFUSED = {"ROOM_FULL": ReplyCode.ROOM_FULL, "ROOM_ENDED": ReplyCode.ROOM_ENDED}
+
+
+def _outcome_name(code: int) -> str:
+    if code > 0:
+        return "refused"
+    return {0: "accepted", -1: "failed"}.get(code, "pending")
+
+
+def _compact(payload: bytes) -> bytes:
+    """Compress what is large, once for everybody."""
+    return payload if len(payload) < codec.ZIP_BYTES_MIN else codec.zipped(payload)

@@ -1,0 +1,74 @@
+"""A room that is open in this process, and what its ticks have made that is not yet durable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gameserver.engine.inbox import Inbox
+from gameserver.engine.output import TickOutput
+from gameserver.engine.room import Room
+from gameserver.runtime.ring import Ring
+from gameserver.runtime.viewers import Viewer
+from persistence.interfaces import RoomRow
+
+WATCHING = -1
+
+
+@dataclass(slots=True, eq=False)
+class Join:
+    """A viewer who wants to be shown a room. ``closed_tick`` is where a returning one stood."""
+
+    viewer: Viewer
+    request: int
+    watch: bool
+    closed_tick: int | None
+
+
+@dataclass(slots=True)
+class Shown:
+    """What a joining viewer gets when the tick is durable: a seat and the state at its end.
+
+    A seat of None means that the room refused, for the reason with code ``refused``.
+    """
+
+    join: Join
+    seat: int | None
+    refused: int
+    highest_number: int
+    public: bytes
+    private: bytes
+
+
+@dataclass(slots=True, eq=False)
+class OpenRoom:
+    """A room with what surrounds it. ``due_beat`` is when it next has something to do by itself."""
+
+    row: RoomRow
+    room: Room[Any]
+    ring: Ring
+    offset_ticks: int
+    inbox: Inbox = field(default_factory=Inbox)
+    viewers: dict[Viewer, int] = field(default_factory=dict)
+    by_seat: dict[int, Viewer] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    seated_tick: dict[int, int] = field(default_factory=dict)
+    joins: list[Join] = field(default_factory=list)
+    leaves: dict[int, tuple[Viewer, int]] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    due_beat: int | None = None
+    snapshot_number: int = 0
+    snapshot_tick: int = 0
+    active: bool = False
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class Work:
+    """One tick's output on its way to being durable, and what then follows from it."""
+
+    opened: OpenRoom
+    output: TickOutput
+    shown: list[Shown] = field(default_factory=list)
+    left: list[tuple[int, Viewer, int]] = field(default_factory=list)
+    snapshot: bytes | None = None
