@@ -1,4 +1,6 @@
 -- What is kept. Bytes and money are not interpreted; what may never change is guarded in 0002.
+--
+-- Texts that are looked up are compared byte by byte (COLLATE "C"), whatever the database's language.
 
 -- Ownership. Every commit rewrites its shards' rows, so pages keep room for their next versions.
 CREATE TABLE shard (
@@ -54,8 +56,8 @@ CREATE TABLE journal_link (
 CREATE TABLE room (
     room_id       bigint PRIMARY KEY,
     shard         integer NOT NULL,
-    code          text NOT NULL,
-    game          text NOT NULL,
+    code          text COLLATE "C" NOT NULL,
+    game          text COLLATE "C" NOT NULL,
     rules_version bigint NOT NULL,
     creator       bigint NOT NULL,
     create_key    bytea NOT NULL CHECK (octet_length(create_key) BETWEEN 1 AND 64),
@@ -105,8 +107,8 @@ CREATE TABLE account (
 -- Both sides in one row, so that no half of a transfer can exist.
 CREATE TABLE transfer (
     transfer_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind          text NOT NULL CHECK (kind IN ('grant', 'hold', 'settle', 'release', 'book')),
-    reference     text NOT NULL,
+    kind          text COLLATE "C" NOT NULL CHECK (kind IN ('grant', 'hold', 'settle', 'release', 'book')),
+    reference     text COLLATE "C" NOT NULL,
     debit_kind    account_kind NOT NULL,
     debit_number  bigint NOT NULL,
     credit_kind   account_kind NOT NULL,
@@ -123,7 +125,7 @@ CREATE INDEX transfer_to_player ON transfer (credit_number, transfer_id)
 
 -- ruling: 1 granted, 2 insufficient funds, 3 no account, 4 account busy. It never changes.
 CREATE TABLE hold (
-    reference text PRIMARY KEY,
+    reference text COLLATE "C" PRIMARY KEY,
     account   bigint NOT NULL,
     room_id   bigint NOT NULL,
     amount    bigint NOT NULL CHECK (amount > 0),
@@ -144,18 +146,18 @@ CREATE TABLE result (
 ALTER TABLE result ALTER COLUMN payload SET STORAGE EXTERNAL;
 
 CREATE TABLE score (
-    reference text NOT NULL,
+    reference text COLLATE "C" NOT NULL,
     account   bigint NOT NULL,
     score_id  bigint GENERATED ALWAYS AS IDENTITY,
     room_id   bigint NOT NULL,
-    game      text NOT NULL,
+    game      text COLLATE "C" NOT NULL,
     points    bigint NOT NULL,
     PRIMARY KEY (reference, account)
 );
 
 -- Sums of score, kept as they grow. reached is the score_id that brought the points.
 CREATE TABLE score_total (
-    game    text NOT NULL,
+    game    text COLLATE "C" NOT NULL,
     account bigint NOT NULL,
     points  bigint NOT NULL,
     reached bigint NOT NULL,

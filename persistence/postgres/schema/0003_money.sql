@@ -2,6 +2,9 @@
 --
 -- Locks are taken in one order by everybody, so that two batches never wait for each other: rows of
 -- shard, then of hold (by reference), then players' accounts (by number), then escrows and houses.
+--
+-- Plans are made once, when tables may still be empty, so nothing that grows is ever joined: its rows
+-- are found by a list of keys, by a scalar subquery, or by the conflict of an insertion.
 
 CREATE TYPE movement AS (kind account_kind, number bigint, amount bigint);
 
@@ -73,46 +76,59 @@ CREATE FUNCTION end_holds(
     p_payout bigint[]
 ) RETURNS movement[] LANGUAGE plpgsql AS $$
 DECLARE
-    v_moved movement[];
     v_wrong text;
+    v_places bigint[];
+    v_accounts bigint[];
+    v_amounts bigint[];
+    v_moved movement[];
 BEGIN
-    PERFORM 1 FROM hold WHERE reference = ANY (p_reference) ORDER BY reference FOR NO KEY UPDATE;
-
-    SELECT min(e.reference) INTO v_wrong
-    FROM unnest(p_shard, p_room, p_reference, p_payout) AS e (shard, room, reference, payout)
-    LEFT JOIN hold AS h USING (reference)
-    WHERE e.shard <> ALL (p_lost)
-        AND (h.room_id = e.room AND (
-            h.state = 'held'
-            OR h.state = CASE WHEN e.payout IS NULL THEN 'released' ELSE 'settled' END
-        )) IS NOT TRUE;
+    WITH known AS MATERIALIZED (
+        SELECT reference, room_id, account, amount, state FROM hold
+        WHERE reference = ANY (p_reference)
+        ORDER BY reference FOR NO KEY UPDATE
+    ), asked AS (
+        SELECT
+            e.reference, e.place, k.account, k.amount, k.state,
+            row_number() OVER (PARTITION BY e.reference ORDER BY e.place) AS turn,
+            k.room_id = e.room AND (
+                k.state = 'held'
+                OR k.state = CASE WHEN e.payout IS NULL THEN 'released' ELSE 'settled' END
+            ) AS is_right
+        FROM unnest(p_shard, p_room, p_reference, p_payout)
+            WITH ORDINALITY AS e (shard, room, reference, payout, place)
+        LEFT JOIN known AS k USING (reference)
+        WHERE e.shard <> ALL (p_lost)
+    )
+    SELECT
+        min(reference) FILTER (WHERE is_right IS NOT TRUE),
+        array_agg(place) FILTER (WHERE state = 'held' AND turn = 1),
+        array_agg(account) FILTER (WHERE state = 'held' AND turn = 1),
+        array_agg(amount) FILTER (WHERE state = 'held' AND turn = 1)
+    INTO v_wrong, v_places, v_accounts, v_amounts
+    FROM asked;
     IF v_wrong IS NOT NULL THEN
         RAISE EXCEPTION 'no hold of the room can be ended so: %', v_wrong USING ERRCODE = 'GS002';
     END IF;
 
-    WITH asked AS (
-        SELECT DISTINCT ON (e.reference) e.reference, e.payout, e.place
-        FROM unnest(p_shard, p_reference, p_payout)
-            WITH ORDINALITY AS e (shard, reference, payout, place)
-        WHERE e.shard <> ALL (p_lost)
-        ORDER BY e.reference, e.place
-    ), ended AS (
-        UPDATE hold AS h
-        SET state = CASE WHEN e.payout IS NULL THEN 'released' ELSE 'settled' END,
-            payout = e.payout
-        FROM asked AS e
-        WHERE h.reference = e.reference AND h.state = 'held'
-        RETURNING h.reference, h.room_id, h.account, e.place, e.payout IS NULL AS is_release,
-            coalesce(e.payout, h.amount) AS amount
+    -- All of these rows exist: an insertion that meets them finds each by its key, without a plan.
+    WITH ended AS (
+        INSERT INTO hold AS h (reference, account, room_id, amount, ruling, state, payout)
+        SELECT
+            p_reference[e.place], e.account, p_room[e.place], e.amount, 1,
+            CASE WHEN p_payout[e.place] IS NULL THEN 'released' ELSE 'settled' END,
+            p_payout[e.place]
+        FROM unnest(v_places, v_accounts, v_amounts) AS e (place, account, amount)
+        ON CONFLICT (reference) DO UPDATE SET state = excluded.state, payout = excluded.payout
     ), paid AS (
         INSERT INTO transfer
             (kind, reference, debit_kind, debit_number, credit_kind, credit_number, amount)
         SELECT
-            CASE WHEN is_release THEN 'release' ELSE 'settle' END,
-            reference, 'escrow', room_id, 'player', account, amount
-        FROM ended
-        WHERE amount > 0
-        ORDER BY place
+            CASE WHEN p_payout[e.place] IS NULL THEN 'release' ELSE 'settle' END,
+            p_reference[e.place], 'escrow', p_room[e.place], 'player', e.account,
+            coalesce(p_payout[e.place], e.amount)
+        FROM unnest(v_places, v_accounts, v_amounts) AS e (place, account, amount)
+        WHERE coalesce(p_payout[e.place], e.amount) > 0
+        ORDER BY e.place
         RETURNING debit_number, credit_number, amount
     )
     SELECT array_agg(side) INTO v_moved
@@ -197,16 +213,16 @@ BEGIN
         FROM unnest(p_shard, p_reference, p_account, p_amount)
             WITH ORDINALITY AS h (shard, reference, account, amount, place)
         WHERE h.shard <> ALL (p_lost)
-            AND NOT EXISTS (SELECT 1 FROM hold AS known WHERE known.reference = h.reference)
+            AND (SELECT k.ruling FROM hold AS k WHERE k.reference = h.reference) IS NULL
         ORDER BY h.reference, h.place
     ), ruled AS (
         SELECT
             a.place, a.account, f.available,
             CASE
-                WHEN f.number IS NULL AND EXISTS (
-                    SELECT 1 FROM account AS other
+                WHEN f.number IS NULL AND (
+                    SELECT other.number FROM account AS other
                     WHERE other.kind = 'player' AND other.number = a.account
-                ) THEN 4
+                ) IS NOT NULL THEN 4
                 WHEN f.number IS NULL THEN 3
                 WHEN sum(a.amount) OVER (PARTITION BY a.account) <= f.available THEN 1
                 WHEN a.amount > f.available THEN 2
@@ -235,25 +251,21 @@ BEGIN
         END IF;
     END LOOP;
 
-    WITH ruled AS (
-        SELECT h.*, r.ruling
-        FROM unnest(v_places, v_rulings) AS r (place, ruling)
-        JOIN unnest(p_room, p_reference, p_account, p_amount)
-            WITH ORDINALITY AS h (room, reference, account, amount, place) USING (place)
-    ), kept AS (
+    WITH kept AS (
         INSERT INTO hold (reference, account, room_id, amount, ruling, state)
         SELECT
-            reference, account, room, amount, ruling,
-            CASE WHEN ruling = 1 THEN 'held' ELSE 'refused' END
-        FROM ruled
-        ORDER BY reference
+            p_reference[r.place], p_account[r.place], p_room[r.place], p_amount[r.place], r.ruling,
+            CASE WHEN r.ruling = 1 THEN 'held' ELSE 'refused' END
+        FROM unnest(v_places, v_rulings) AS r (place, ruling)
     ), moved AS (
         INSERT INTO transfer
             (kind, reference, debit_kind, debit_number, credit_kind, credit_number, amount)
-        SELECT 'hold', reference, 'player', account, 'escrow', room, amount
-        FROM ruled
-        WHERE ruling = 1
-        ORDER BY place
+        SELECT
+            'hold', p_reference[r.place], 'player', p_account[r.place], 'escrow', p_room[r.place],
+            p_amount[r.place]
+        FROM unnest(v_places, v_rulings) AS r (place, ruling)
+        WHERE r.ruling = 1
+        ORDER BY r.place
         RETURNING debit_number, credit_number, amount
     )
     SELECT array_agg(side) INTO v_moved
@@ -265,22 +277,26 @@ BEGIN
     RETURN coalesce(v_moved, '{}');
 END $$;
 
--- Bring all balances up to what was moved; return those of players.
+-- Bring all balances up to what was moved; return those of players, whose accounts are locked and
+-- had p_balances before.
 CREATE FUNCTION balance_books(
     p_moved movement[],
+    p_numbers bigint[],
+    p_balances bigint[],
     OUT numbers bigint[],
     OUT balances bigint[]
 ) LANGUAGE plpgsql AS $$
 BEGIN
     WITH changed AS (
-        UPDATE account AS a
-        SET balance = a.balance + m.amount
-        FROM (
-            SELECT number, sum(amount)::bigint AS amount FROM unnest(p_moved)
+        INSERT INTO account (kind, number, balance)
+        SELECT 'player', number, b.balance + m.amount
+        FROM unnest(p_numbers, p_balances) AS b (number, balance)
+        JOIN (
+            SELECT number, sum(amount) AS amount FROM unnest(p_moved)
             WHERE kind = 'player' GROUP BY number
-        ) AS m
-        WHERE a.kind = 'player' AND a.number = m.number
-        RETURNING a.number, a.balance
+        ) AS m USING (number)
+        ON CONFLICT (kind, number) DO UPDATE SET balance = excluded.balance
+        RETURNING number, balance
     )
     SELECT array_agg(number ORDER BY number), array_agg(balance ORDER BY number)
     INTO numbers, balances

@@ -26,9 +26,7 @@ BEGIN
         GROUP BY e.room
     ) AS r
     WHERE r.last - r.first + 1 <> r.rows
-        OR r.first > 1 AND NOT EXISTS (
-            SELECT 1 FROM journal AS j WHERE j.room_id = r.room AND j.number = r.first - 1
-        );
+        OR r.first - 1 <> coalesce((SELECT max(number) FROM journal WHERE room_id = r.room), 0);
     IF v_wrong IS NOT NULL THEN
         RAISE EXCEPTION 'entries of room % do not follow its last', v_wrong USING ERRCODE = 'GS002';
     END IF;
@@ -183,15 +181,19 @@ BEGIN
     END IF;
     SELECT
         coalesce(array_agg(h.reference ORDER BY h.place), '{}'),
-        coalesce(array_agg(k.ruling ORDER BY h.place), '{}')
+        coalesce(array_agg(h.ruling ORDER BY h.place), '{}')
     INTO hold_references, hold_rulings
-    FROM unnest(p_hold_shard, p_hold_reference) WITH ORDINALITY AS h (shard, reference, place)
-    JOIN hold AS k USING (reference)
-    WHERE h.shard <> ALL (v_lost);
+    FROM (
+        SELECT reference, place,
+            (SELECT k.ruling FROM hold AS k WHERE k.reference = a.reference) AS ruling
+        FROM unnest(p_hold_shard, p_hold_reference) WITH ORDINALITY AS a (shard, reference, place)
+        WHERE a.shard <> ALL (v_lost)
+    ) AS h;
     accounts := '{}';
     balances := '{}';
     IF cardinality(v_moved) > 0 THEN
-        SELECT b.numbers, b.balances INTO accounts, balances FROM balance_books(v_moved) AS b;
+        SELECT b.numbers, b.balances INTO accounts, balances
+        FROM balance_books(v_moved, v_numbers, v_balances) AS b;
     END IF;
 
     IF cardinality(p_result_shard) > 0 THEN
@@ -209,8 +211,9 @@ BEGIN
     END IF;
     IF cardinality(p_close_shard) > 0 THEN
         UPDATE room SET status = 2
-        FROM unnest(p_close_shard, p_close_room) AS c (shard, room)
-        WHERE room.room_id = c.room AND room.status <> 2 AND c.shard <> ALL (v_lost);
+        WHERE status <> 2 AND room_id = ANY (ARRAY(
+            SELECT c.room FROM unnest(p_close_shard, p_close_room) AS c (shard, room)
+            WHERE c.shard <> ALL (v_lost)));
     END IF;
 
     INSERT INTO batch (
