@@ -345,6 +345,21 @@ def test_a_path_too_long_for_a_socket_gets_a_short_directory(made: Path, tmp_pat
     assert not (deep / "data" / "private").exists()
 
 
+@only_root
+@only_linux
+def test_a_temporary_directory_of_roots_own_is_not_used(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = Path(tempfile.mkdtemp())
+    monkeypatch.setattr(tempfile, "tempdir", str(closed))
+    try:
+        assert not may_reach(data_dir, account_for(data_dir / "cluster"))
+        with running(data_dir) as cluster:
+            assert not cluster.places.socket_dir.is_relative_to(closed)
+    finally:
+        closed.rmdir()
+
+
 def test_a_directory_with_signs_of_an_address_in_its_name_works(made: Path, tmp_path: Path) -> None:
     odd = tmp_path / "a b,c?d=e&f%20"
     copied(made, odd)
@@ -559,6 +574,24 @@ def test_a_process_that_got_the_servers_number_is_left_in_peace(data_dir: Path) 
             assert not cluster.adopted
         assert stranger.poll() is None
         stranger.kill()
+
+
+@only_linux
+def test_a_new_server_waits_for_the_connections_of_a_killed_one(data_dir: Path) -> None:
+    with running(data_dir) as cluster, ThreadPoolExecutor(1) as thread:
+        pid = cluster.server_pid
+        assert pid is not None
+        child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        os.kill(child, signal.SIGSTOP)  # It will not notice that its server is gone.
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: cluster.server_pid is None, "the server was gone")
+        revived = thread.submit(cluster.revive)
+        old = data_dir / "postgres.log.old"
+        wait_until(lambda: "pre-existing shared memory" in old.read_text(), "a start was refused")
+        assert not revived.done()
+        os.kill(child, signal.SIGCONT)
+        assert revived.result(SOON_S)
+        assert run_sql(cluster.dsn, "SELECT 1")[0][0] == 1
 
 
 def test_the_terminals_interrupt_does_not_reach_it(data_dir: Path) -> None:
