@@ -7,7 +7,7 @@ Everything here is synchronous but for ``join``, which may have to wait for a ro
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from gameserver.engine import inputs as i
 from gameserver.engine.game import Game
 from gameserver.engine.ticking import RoomBroken
 from gameserver.engine.window import body_digest
+from gameserver.runtime.audience import Audience
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.committer import Committer
 from gameserver.runtime.keeper import ShardKeeper
@@ -40,7 +41,7 @@ SEED_BYTES = 32
 
 
 class RoomHost:
-    """The rooms that are open here. See SPEC of each method for what reaches the viewer."""
+    """The rooms that are open here, and everybody who is shown them."""
 
     def __init__(
         self,
@@ -58,7 +59,11 @@ class RoomHost:
         self._clock = clock
         self._metrics: Metrics = opening.metrics
         self._keeper: ShardKeeper = opening.keeper
-        self._releaser = Releaser(clock, self._metrics, self._activate, self._close_room)
+        self.audience = Audience()
+        self.releaser = Releaser(
+            clock, self._metrics, self.audience, (self._activate, self._close_room, snapshots.keep)
+        )
+        self.on_ended: Callable[[int], None] = lambda room_id: None
         self._active: list[dict[OpenRoom, None]] = [{} for _ in range(SLOTS)]
         self._due: list[list[tuple[int, int]]] = [[] for _ in range(SLOTS)]
         committer.release = self._release
@@ -84,7 +89,7 @@ class RoomHost:
         found = await self._opening.open(row)
         if isinstance(found, JoinError):
             return found
-        found.joins.append(Join(viewer, request, watch, closed_tick))
+        self.audience.expect(found, Join(viewer, request, watch, closed_tick))
         if not watch:
             found.inbox.put(i.Sat(viewer.account))
             found.names[viewer.account] = viewer.name
@@ -126,28 +131,18 @@ class RoomHost:
         if opened is None or seat is None:
             return False
         if seat == WATCHING:
-            del opened.viewers[viewer]
-            viewer.left(room_id)
             viewer.send(codec.reply_ok(request, []))
-            viewer.send(codec.left(room_id, LeftCode.LEFT))
+            self.audience.leave(opened, viewer, LeftCode.LEFT)
             return True
         opened.leaves[seat] = (viewer, request)
         opened.inbox.put(i.Left(seat))
         self._activate(opened)
         return True
 
-    def lost(self, viewer: Viewer, room_ids: Sequence[int]) -> None:
+    def lost(self, viewer: Viewer) -> None:
         """Note that a viewer's connection is gone."""
-        for room_id in room_ids:
-            opened = self.rooms.get(room_id)
-            if opened is None:
-                continue
-            seat = opened.viewers.pop(viewer, None)
-            opened.joins = [join for join in opened.joins if join.viewer is not viewer]
-            if seat is not None and opened.by_seat.get(seat) is viewer:
-                del opened.by_seat[seat]
-                opened.inbox.put(i.Lost(seat))
-                self._activate(opened)
+        for opened in self.audience.lose(viewer):
+            self._activate(opened)
 
     def resync(self, room_id: int, viewer: Viewer) -> None:
         """Send a viewer the full state."""
@@ -159,8 +154,16 @@ class RoomHost:
         if opened is None or viewer not in opened.viewers:
             return
         watch = opened.viewers[viewer] == WATCHING
-        opened.joins.append(Join(viewer, -1, watch, closed_tick))
+        self.audience.expect(opened, Join(viewer, None, watch, closed_tick))
         self._activate(opened)
+
+    def seats(self, room_id: int) -> tuple[int, int] | None:
+        """Return the seats taken, or about to be, and the seats there are; None if not open."""
+        opened = self.rooms.get(room_id)
+        if opened is None:
+            return None
+        sitting = sum(not join.watch for join in opened.joins)
+        return len(opened.room.seats) + sitting, opened.room.game.seats_max
 
     # --- The beat.
 
@@ -239,6 +242,11 @@ class RoomHost:
         for join in joins:
             account = join.viewer.account
             seat = None if join.watch else room.seat_of(account)
+            if join.is_off:
+                if seat is not None and seat not in opened.by_seat:
+                    opened.inbox.put(i.Lost(seat))
+                    self._activate(opened)
+                continue
             if seat is None and not join.watch:
                 refused = output.refused.get(account, 0)
                 listed.append(Shown(join, None, refused, 0, b"", b""))
@@ -260,8 +268,8 @@ class RoomHost:
             if opened.row.shard in lost or opened.row.shard not in self._keeper.owned:
                 self._close_room(opened, LeftCode.REMOVED)
                 continue
-            self._releaser.release(work, answer)
-        self._releaser.balances(answer)
+            self.releaser.release(work, answer)
+        self.releaser.balances(answer)
 
     def _set_aside(self, opened: OpenRoom, note: str) -> None:
         """Drop a room that cannot go on; an operator finds it as it was last durable."""
@@ -274,14 +282,13 @@ class RoomHost:
         opened.gone = True
         self.rooms.pop(opened.row.room_id, None)
         self._metrics.rooms_open[opened.row.game] -= 1
-        for viewer in opened.viewers:
-            viewer.left(opened.row.room_id)
-            viewer.send(codec.left(opened.row.room_id, code))
+        for viewer in tuple(opened.viewers):
+            self.audience.leave(opened, viewer, code)
         for join in opened.joins:
-            if join.request >= 0:
+            if self.audience.met(join) and join.request is not None:
                 join.viewer.send(codec.reply_error(join.request, _REPLY[code]))
-        opened.viewers.clear()
-        opened.by_seat.clear()
+        if code is LeftCode.ENDED:
+            self.on_ended(opened.row.room_id)
 
     # --- Small parts.
 

@@ -50,7 +50,6 @@ class Opening:
         self.keeper = keeper
         self.metrics = metrics
         self.opened: Callable[[OpenRoom], None] = _nobody
-        self.beat: Callable[[], int] = lambda: 0
         self._store = store
         self._recovery = recovery
         self._rooms_max, self._ring_ticks = limits

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gameserver.engine.commands import outcome
-from gameserver.engine.inputs import Ruled
+from gameserver.engine.inputs import Lost, Ruled
+from gameserver.runtime.audience import Audience
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.merging import merged
 from gameserver.runtime.metrics import Metrics
@@ -28,13 +29,17 @@ class Releaser:
         self,
         clock: Clock,
         metrics: Metrics,
-        activate: Callable[[OpenRoom], None],
-        close_room: Callable[[OpenRoom, LeftCode], None],
+        audience: Audience,
+        then: tuple[
+            Callable[[OpenRoom], None],
+            Callable[[OpenRoom, LeftCode], None],
+            Callable[[Work], None],
+        ],
     ) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._activate = activate
-        self._close_room = close_room
+        self._audience = audience
+        self._activate, self._close_room, self._keep_snapshot = then
         self.on_balances: OnBalances = lambda balances: None
 
     def balances(self, answer: CommitAnswer) -> None:
@@ -61,6 +66,7 @@ class Releaser:
             self._show(opened, output.tick, shown)
         if output.seated or work.left:
             self._tell_roster(opened)
+        self._keep_snapshot(work)
         if output.ended:
             self._metrics.rooms_ended_total += 1
             self._close_room(opened, LeftCode.ENDED)
@@ -94,27 +100,30 @@ class Releaser:
         self._activate(opened)
 
     def _let_go(self, opened: OpenRoom, seat: int, viewer: Viewer, request: int) -> None:
-        if opened.by_seat.get(seat) is viewer:
-            del opened.by_seat[seat]
-        if opened.viewers.pop(viewer, None) is not None:
-            viewer.left(opened.row.room_id)
+        if opened.viewers.get(viewer) == seat:
             viewer.send(codec.reply_ok(request, []))
-            viewer.send(codec.left(opened.row.room_id, LeftCode.LEFT))
+            self._audience.leave(opened, viewer, LeftCode.LEFT)
 
     # --- Joining.
 
     def _show(self, opened: OpenRoom, tick: int, shown: Shown) -> None:
         join, seat = shown.join, shown.seat
         viewer = join.viewer
+        if not self._audience.met(join):
+            if seat is not None and seat != WATCHING and seat not in opened.by_seat:
+                opened.inbox.put(Lost(seat))
+                self._activate(opened)
+            return
         if seat is None:
             reason = opened.room.reasons.get(shown.refused)
             code = _REFUSED.get(reason.name if reason else "", ReplyCode.REFUSED)
+            assert join.request is not None, "Who is in the room has a seat, or watches."
             viewer.send(codec.reply_error(join.request, code, reason.name if reason else ""))
             return
-        if join.request < 0:
+        if join.request is None:
             self._catch_up(opened, tick, shown)
             return
-        self._take_seat(opened, viewer, seat, tick)
+        self._audience.enter(opened, viewer, seat, tick)
         missed, why = self._missed(opened, shown)
         row = opened.row
         viewer.send(
@@ -138,21 +147,6 @@ class Releaser:
             for frames in missed:
                 viewer.deliver(row.room_id, frames.tick, frames.private.get(seat), frames.shared)
         self._send_roster(opened, viewer)
-
-    def _take_seat(self, opened: OpenRoom, viewer: Viewer, seat: int, tick: int) -> None:
-        """Make the viewer the one who is shown the seat; one connection a seat."""
-        older = opened.by_seat.get(seat) if seat != WATCHING else None
-        if older is not None and older is not viewer:
-            del opened.viewers[older]
-            older.left(opened.row.room_id)
-            older.send(codec.left(opened.row.room_id, LeftCode.REPLACED))
-        before = opened.viewers.get(viewer)
-        if before is not None and before != seat:
-            opened.by_seat.pop(before, None)
-        opened.viewers[viewer] = seat
-        if seat != WATCHING:
-            opened.by_seat[seat] = viewer
-        viewer.joined(opened.row.room_id, seat, tick)
 
     def _missed(self, opened: OpenRoom, shown: Shown) -> tuple[list[Frames] | None, str]:
         closed_tick, seat = shown.join.closed_tick, shown.seat

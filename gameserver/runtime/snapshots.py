@@ -22,7 +22,6 @@ from persistence.interfaces import ShardMark, SnapshotRow, StorageError, Store
 
 log = structlog.get_logger(__name__)
 
-TICKS_BETWEEN = 600  # 30 s of activity.
 BUDGET_NS = 5 * NS_PER_MS  # Of a slot; what does not fit waits for the room's next tick.
 WAITING_MAX = 256  # When storage is slow, rooms go without until there is a place.
 SAVE_TIMEOUT_S = 5.0
@@ -36,6 +35,7 @@ class Snapshots:
         self, store: Store, keeper: ShardKeeper, seals: Seals, clock: Clock, metrics: Metrics
     ) -> None:
         self.entries_between = 100
+        self.ticks_between = 600  # 30 s of activity.
         self._store = store
         self._keeper = keeper
         self._seals = seals
@@ -52,7 +52,7 @@ class Snapshots:
         opened = work.opened
         room = opened.room
         far = room.entry_number - opened.snapshot_number >= self.entries_between
-        long = room.entry_tick - opened.snapshot_tick >= TICKS_BETWEEN
+        long = room.entry_tick - opened.snapshot_tick >= self.ticks_between
         if not (far or long or work.output.ended) or len(self._waiting) >= WAITING_MAX:
             return
         if now_ns - self._slot_ns > BUDGET_NS:

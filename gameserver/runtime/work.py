@@ -17,12 +17,17 @@ WATCHING = -1
 
 @dataclass(slots=True, eq=False)
 class Join:
-    """A viewer who wants to be shown a room. ``closed_tick`` is where a returning one stood."""
+    """A viewer who wants to be shown a room. ``closed_tick`` is where a returning one stood.
+
+    ``request`` is None for a viewer that is in the room and has missed something. ``is_off`` tells
+    that the viewer has gone since.
+    """
 
     viewer: Viewer
-    request: int
+    request: int | None
     watch: bool
     closed_tick: int | None
+    is_off: bool = False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,275 @@
+"""The composition root: the only place that knows which concrete parts are in use.
+
+It puts together a store, the games, a node, the services and the edge, runs them, and takes them
+down in order: let nobody in, say goodbye, tick no more, commit, store the rooms, close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+import uvloop
+
+from gameserver.config import Config, ConfigError
+from gameserver.engine.game import Game
+from gameserver.games.conquest import ConquestGame
+from gameserver.games.keno import KenoGame
+from gameserver.games.quiz import QuizGame
+from gameserver.games.quiz.bank import Bank, ContentError, parse_bank
+from gameserver.net.dispatch import Services
+from gameserver.net.server import Inside, NetServer
+from gameserver.runtime.clock import NS_PER_MS, SystemClock
+from gameserver.runtime.node import Node, NodeSettings
+from gameserver.runtime.slots import TICK_MS
+from gameserver.services.accounts import Accounts
+from gameserver.services.lobby import Lobby, LobbyLimits
+from gameserver.services.requests import Requests
+from gameserver.services.wallet import Wallet
+from persistence.embedded import EmbeddedPostgres
+from persistence.interfaces import RoomRow, Store
+from persistence.memory import MemoryStore
+from persistence.postgres.migrate import migrate as migrate_schema
+from persistence.postgres.store import PostgresStore
+from persistence.sealing import KeyRing, load_or_create_keys
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+KEYS_FILE = "keys.json"
+POSTGRES_DIR = "postgres"
+DRAIN_RAN_OUT = 143
+GOODBYES_SPREAD_S = 0.5  # Clients that are told to come back do not all come in the same moment.
+SETTLE_S = 0.2  # A few ticks, so that rooms note who has gone.
+ROOMS_LISTED_MAX = 100_000
+
+
+def serve(config: Config) -> int:
+    """Run the server until it is told to stop; return the exit code."""
+    return _run(config, _serve(config))
+
+
+def migrate(config: Config) -> int:
+    """Bring the database's schema up to date and say what was applied."""
+
+    async def bring_up() -> int:
+        async with _database(config) as dsn:
+            applied = await migrate_schema(dsn)
+        print("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+        return 0
+
+    return _run(config, bring_up())
+
+
+def rooms(config: Config) -> tuple[RoomRow, ...]:
+    """Return the rooms in the database that have not ended."""
+
+    async def listed() -> tuple[RoomRow, ...]:
+        async with _store(config) as store:
+            return await store.rooms(None, listed=False, limit=ROOMS_LISTED_MAX)
+
+    return _run(config, listed())
+
+
+def _run(config: Config, main: Coroutine[Any, Any, T]) -> T:
+    factory = uvloop.new_event_loop if config.uvloop else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+# --- Serving.
+
+
+async def _serve(config: Config) -> int:
+    games = load_games(config)
+    keys = _keys(config)
+    clock = SystemClock()
+    async with _store(config) as store:
+        node = Node(store, games, keys.sealer(), clock, _node_settings(config))
+        services = _services(config, store, games, node, keys)
+        inside = Inside(node.host, services, node.metrics, clock, node.unready)
+        async with asyncio.TaskGroup() as tasks:
+            net = NetServer(config, inside, tasks)
+            await net.start_admin()
+            await node.start()
+            await services.lobby.start()
+            running = tasks.create_task(node.run(), name="node")
+            await net.start()
+            _say_ready(config, net, games)
+            gc.freeze()  # What stands now stays; the collector need not walk it again and again.
+            await _told_to_stop()
+            code = await _drain(config, net, node, running)
+        return code
+
+
+async def _drain(config: Config, net: NetServer, node: Node, running: asyncio.Task[None]) -> int:
+    log.info("drain_started", connections=net.connections)
+    try:
+        async with asyncio.timeout(config.drain_timeout_ns / 1e9):
+            net.refuse()
+            await net.drain(GOODBYES_SPREAD_S if net.connections else 0.0)
+            await asyncio.sleep(SETTLE_S)
+            node.drain()
+            await asyncio.wait([running])
+    except TimeoutError:
+        log.error("drain_ran_out")
+        running.cancel()
+        await net.stop()
+        return DRAIN_RAN_OUT
+    await net.stop()
+    log.info("drain_ended")
+    return 0
+
+
+async def _told_to_stop() -> None:
+    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if told.is_set():
+            os._exit(DRAIN_RAN_OUT)
+        told.set()
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, stop)
+    await told.wait()
+
+
+def _node_settings(config: Config) -> NodeSettings:
+    return NodeSettings(
+        name=f"{config.host}:{config.port}/{os.getpid()}",
+        rooms_max=config.rooms_max,
+        ring_ticks=config.ring_seconds * 1000 // TICK_MS,
+        snapshot_entries=config.snapshot_entries,
+        snapshot_ticks=config.snapshot_interval_ns // NS_PER_MS // TICK_MS,
+    )
+
+
+def _services(
+    config: Config, store: Store, games: dict[str, Game[Any]], node: Node, keys: KeyRing
+) -> Services:
+    clock = SystemClock()
+    limits = LobbyLimits(config.rooms_max, config.rooms_per_account_max)
+    accounts = Accounts(
+        store,
+        keys.signing,
+        lambda: clock.wall_ms() // 1000,
+        play_money_minor=config.play_money_minor,
+    )
+    wallet = Wallet(store)
+    lobby = Lobby(store, games, node.host, limits, clock.now_ns)
+    node.host.on_ended = lobby.ended
+    node.host.releaser.on_balances = wallet.on_balances
+    return Services(accounts, lobby, Requests(store, lobby, wallet), wallet)
+
+
+def _say_ready(config: Config, net: NetServer, games: dict[str, Game[Any]]) -> None:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    log.info(
+        "server_ready",
+        play=f"ws://{host}:{net.port}/ws",
+        admin=f"http://{config.admin_host}:{net.admin_port}/" if net.admin_port else "off",
+        games=" ".join(games),
+        store=config.store if config.postgres or config.store == "memory" else "embedded postgres",
+        bots="./scripts/bots --game mix",
+    )
+
+
+# --- Parts.
+
+
+@asynccontextmanager
+async def _store(config: Config) -> AsyncIterator[Store]:
+    """Give a store that is up to date and connected."""
+    if config.store == "memory":
+        log.warning("nothing_is_durable", store="memory")
+        yield MemoryStore()
+        return
+    async with _database(config) as dsn:
+        for name in await migrate_schema(dsn):
+            log.info("migration_applied", name=name)
+        store = PostgresStore(dsn)
+        await store.start()
+        try:
+            yield store
+        finally:
+            await store.stop()
+
+
+@asynccontextmanager
+async def _database(config: Config) -> AsyncIterator[str]:
+    """Give the address of the database, running our own if none was named."""
+    if config.postgres:
+        yield config.postgres
+        return
+    server = EmbeddedPostgres(_data_dir(config) / POSTGRES_DIR)
+    async with server:
+        log.info("postgres_started", adopted=server.adopted, log=str(server.log_path))
+        yield server.dsn
+
+
+def _keys(config: Config) -> KeyRing:
+    return load_or_create_keys(_data_dir(config) / KEYS_FILE)
+
+
+def _data_dir(config: Config) -> Path:
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return config.data_dir
+
+
+def load_games(config: Config) -> dict[str, Game[Any]]:
+    """Return the games by name; ConfigError if one cannot be had."""
+    bundled: dict[str, Callable[[], Game[Any]]] = {
+        "quiz": lambda: QuizGame(_clues(config)),
+        "keno": KenoGame,
+        "conquest": ConquestGame,
+    }
+    games: dict[str, Game[Any]] = {}
+    for name in config.games:
+        made = bundled[name]() if name in bundled else _outside(name)
+        if made.name in games:
+            raise ConfigError(f"games: two are called {made.name!r}")
+        games[made.name] = made
+    return games
+
+
+def _outside(place: str) -> Game[Any]:
+    """Return the game that stands at ``package.module:Class``."""
+    module_name, _, class_name = place.partition(":")
+    if not class_name:
+        raise ConfigError(f"games: {place!r} is neither a bundled game nor package.module:Game")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"games: {place}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Game)):
+        raise ConfigError(f"games: {place} is not a subclass of gameserver.engine.game.Game")
+    made: Game[Any] = found()
+    return made
+
+
+def _clues(config: Config) -> Bank:
+    """Return the quiz's clues, from the operator's directory or those that are bundled."""
+    folder = config.content_dir or resources.files("gameserver.games.quiz") / "content"
+    try:
+        files = {
+            file.name: file.read_text("utf-8")
+            for file in sorted(folder.iterdir(), key=lambda file: file.name)
+            if file.name.endswith(".jsonl")
+        }
+        return parse_bank(files)
+    except ContentError as error:
+        raise ConfigError(f"clues: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"clues: {folder}: {error}") from error
