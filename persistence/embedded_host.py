@@ -49,7 +49,7 @@ SOCKET_PATH_BYTES_MAX = 103  # Linux allows 107, macOS 103.
 
 
 class EmbeddedError(Exception):
-    """The embedded PostgreSQL cannot be had; the text says why in one line."""
+    """The embedded PostgreSQL cannot be had; the first line of the text says why."""
 
 
 class BinariesMissing(EmbeddedError):
