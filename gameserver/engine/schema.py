@@ -56,9 +56,9 @@ def _describe(record: type[Record], into: dict[str, Any]) -> None:
 
 
 def _command(command: type[msgspec.Struct]) -> list[Any]:
-    config = command.__struct_config__
+    """Return [tag, name, fields]; a field is [name, JSON schema of its type, required]."""
     fields = [
-        [name, str(msgspec.json.schema_components([hint])[0][0])]
-        for name, hint in command.__annotations__.items()
+        [field.name, msgspec.json.schema(field.type), field.required]
+        for field in msgspec.structs.fields(command)
     ]
-    return [config.tag, command.__name__, fields]
+    return [command.__struct_config__.tag, command.__name__, fields]

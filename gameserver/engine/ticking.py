@@ -232,10 +232,10 @@ class Tick:
             return False
         seat = pending.by_seat
         command = room.decode(pending.body)
-        if room.seat_of(pending.account) == seat:
-            room.windows[seat].rule(pending.number, one.code)
-        elif pending.account in room.left:
-            room.left[pending.account].rule(pending.number, one.code)
+        seat_now = room.seat_of(pending.account)  # It may be another than that of the command.
+        window = room.left.get(pending.account) if seat_now is None else room.windows[seat_now]
+        if window is not None:
+            window.rule(pending.number, one.code)
         room.system.pending.remove(one.reference)
         if one.code:
             command.rollback(room, seat, one.reference)
