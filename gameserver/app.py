@@ -60,12 +60,11 @@ def serve(config: Config) -> int:
 
 
 def migrate(config: Config) -> int:
-    """Bring the database's schema up to date and say what was applied."""
+    """Bring the database's schema up to date."""
 
     async def bring_up() -> int:
         async with _database(config) as dsn:
-            applied = await migrate_schema(dsn)
-        print("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+            await _migrate(dsn)
         return 0
 
     return _run(config, bring_up())
@@ -108,8 +107,7 @@ async def _serve(config: Config) -> int:
             _say_ready(config, net, games)
             gc.freeze()  # What stands now stays; the collector need not walk it again and again.
             await _told_to_stop()
-            code = await _drain(config, net, node, running)
-        return code
+            return await _drain(config, net, node, running)
 
 
 async def _drain(config: Config, net: NetServer, node: Node, running: asyncio.Task[None]) -> int:
@@ -197,14 +195,18 @@ async def _store(config: Config) -> AsyncIterator[Store]:
         yield MemoryStore()
         return
     async with _database(config) as dsn:
-        for name in await migrate_schema(dsn):
-            log.info("migration_applied", name=name)
+        await _migrate(dsn)
         store = PostgresStore(dsn)
         await store.start()
         try:
             yield store
         finally:
             await store.stop()
+
+
+async def _migrate(dsn: str) -> None:
+    applied = await migrate_schema(dsn)
+    log.info("schema_is_up_to_date", applied=applied)
 
 
 @asynccontextmanager

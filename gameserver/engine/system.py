@@ -12,6 +12,7 @@ class Seat(Record):
 
     account: int = public(1)
     present: bool = public(2, default=True)
+    since_tick: int = public(3)
 
 
 class Pending(Record, audience=Visibility.SECRET):

@@ -192,7 +192,7 @@ class Tick:
             return c.ROOM_FULL
         mark, effects = room.changes.mark(), len(room.effects)
         number = next(free for free in range(len(seats) + 1) if free not in seats)
-        seats.add(number, Seat(account=account), seat=number)
+        seats.add(number, Seat(account=account, since_tick=room.now), seat=number)
         reason = room.game.sit(room, number)
         if reason is not None:
             room.changes.undo_to(mark)

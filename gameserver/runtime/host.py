@@ -252,9 +252,11 @@ class RoomHost:
                 listed.append(Shown(join, None, refused, 0, b"", b""))
                 continue
             public, private = room.full(seat)
-            highest = 0 if seat is None else room.windows[seat].highest
-            held = WATCHING if seat is None else seat
-            listed.append(Shown(join, held, 0, highest, public, private))
+            if seat is None:
+                listed.append(Shown(join, WATCHING, 0, 0, public, private))
+                continue
+            highest, since_tick = room.windows[seat].highest, room.seats[seat].since_tick
+            listed.append(Shown(join, seat, 0, highest, public, private, since_tick))
         return listed
 
     # --- What the committer tells.

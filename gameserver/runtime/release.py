@@ -149,10 +149,10 @@ class Releaser:
         self._send_roster(opened, viewer)
 
     def _missed(self, opened: OpenRoom, shown: Shown) -> tuple[list[Frames] | None, str]:
-        closed_tick, seat = shown.join.closed_tick, shown.seat
+        closed_tick = shown.join.closed_tick
         if closed_tick is None:
             return None, ""
-        if seat is not None and closed_tick < opened.seated_tick.get(seat, 0):
+        if closed_tick < shown.since_tick:
             missed, why = None, "the seat is another one now"
         elif closed_tick > opened.room.now:
             missed, why = None, "that tick has not been"

@@ -34,7 +34,8 @@ class Join:
 class Shown:
     """What a joining viewer gets when the tick is durable: a seat and the state at its end.
 
-    A seat of None means that the room refused, for the reason with code ``refused``.
+    A seat of None means that the room refused, for the reason with code ``refused``. Whoever was
+    here before ``since_tick`` was on another seat.
     """
 
     join: Join
@@ -43,6 +44,7 @@ class Shown:
     highest_number: int
     public: bytes
     private: bytes
+    since_tick: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +59,6 @@ class OpenRoom:
     viewers: dict[Viewer, int] = field(default_factory=dict)
     by_seat: dict[int, Viewer] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
-    seated_tick: dict[int, int] = field(default_factory=dict)
     joins: list[Join] = field(default_factory=list)
     leaves: dict[int, tuple[Viewer, int]] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
