@@ -22,9 +22,7 @@ import uvloop
 
 from gameserver.config import Config, ConfigError
 from gameserver.engine.game import Game
-from gameserver.games.conquest import ConquestGame
-from gameserver.games.keno import KenoGame
-from gameserver.games.quiz import QuizGame
+from gameserver.games import conquest, keno
 from gameserver.games.quiz.bank import Bank, ContentError, parse_bank
 from gameserver.net.dispatch import Services
 from gameserver.net.server import Inside, NetServer
@@ -82,8 +80,18 @@ def rooms(config: Config) -> tuple[RoomRow, ...]:
 
 def _run(config: Config, main: Coroutine[Any, Any, T]) -> T:
     factory = uvloop.new_event_loop if config.uvloop else asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
+    except BaseExceptionGroup as group:
+        raise _cause(group) from group
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the first error that is not a group: the others were cancelled because of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 # --- Serving.
@@ -233,9 +241,8 @@ def _data_dir(config: Config) -> Path:
 def load_games(config: Config) -> dict[str, Game[Any]]:
     """Return the games by name; ConfigError if one cannot be had."""
     bundled: dict[str, Callable[[], Game[Any]]] = {
-        "quiz": lambda: QuizGame(_clues(config)),
-        "keno": KenoGame,
-        "conquest": ConquestGame,
+        "keno": keno.GAME,
+        "conquest": conquest.GAME,
     }
     games: dict[str, Game[Any]] = {}
     for name in config.games:

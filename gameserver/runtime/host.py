@@ -263,6 +263,7 @@ class RoomHost:
 
     def _release(self, works: Sequence[Work], answer: CommitAnswer) -> None:
         lost = answer.fenced | answer.regressed
+        self.releaser.balances(answer)  # First, so that whoever reads an outcome has its balance.
         for work in works:
             opened = work.opened
             if opened.gone:
@@ -271,7 +272,6 @@ class RoomHost:
                 self._close_room(opened, LeftCode.REMOVED)
                 continue
             self.releaser.release(work, answer)
-        self.releaser.balances(answer)
 
     def _set_aside(self, opened: OpenRoom, note: str) -> None:
         """Drop a room that cannot go on; an operator finds it as it was last durable."""
