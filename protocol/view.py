@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 
 class Applied(Struct, frozen=True, gc=False):
-    """The view took a message. A repeat changes nothing and has no changes.
+    """The view took a message, or it was a ``repeat``, which changes nothing.
 
     ``closes`` says that nothing more of this tick is coming: the view is whole.
     """
@@ -48,6 +48,7 @@ class Applied(Struct, frozen=True, gc=False):
     changes: list[Any]
     closes: bool
     full: bool = False
+    repeat: bool = False
 
 
 class Gap(Struct, frozen=True, gc=False):
@@ -90,7 +91,7 @@ class View:
         """Take one message in. After ``Desync`` all but a Full are answered with ``Gap``."""
         if isinstance(message, Delta):
             if message.tick <= self.shared_tick:
-                return Applied(message.tick, [], closes=False)
+                return Applied(message.tick, [], closes=False, repeat=True)
             if message.base > self.shared_tick:
                 return Gap(self.shared_tick, message.base)
             self._change(message.changes)
@@ -109,7 +110,7 @@ class View:
 
     def _apply_private(self, message: Private) -> Applied | Gap:
         if message.tick <= self.private_tick:
-            return Applied(message.tick, [], closes=False)
+            return Applied(message.tick, [], closes=False, repeat=True)
         if message.base > self.private_tick:
             return Gap(self.private_tick, message.base)
         self._change(message.changes)
@@ -119,13 +120,10 @@ class View:
         return Applied(message.tick, message.changes, closes=not message.more)
 
     def _apply_full(self, message: Full) -> Applied:
+        # The two roots are always there: no list says that they appear.
         self.records = {ROOM_RECORD: {}, GAME_RECORD: {}}
         self.places = {}
         self._children = {}
-        # The roots of the tree have no place, so a full state does not say that they appear.
-        for number in message.public_changes[::3]:
-            if number not in self.records:
-                self.records[number] = {}
         self._change(message.public_changes)
         self._change(message.private_changes)
         self.shared_tick = self.private_tick = self.closed_tick = message.tick
