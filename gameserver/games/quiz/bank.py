@@ -8,7 +8,6 @@ a function.
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from functools import cached_property
 import msgspec
 
 from gameserver.games.quiz.judging import gives_away, is_judgeable, is_right, spelling
+from gameserver.games.quiz.texts import is_showable
 
 LEVELS = (1, 2, 3, 4, 5)
 WRONG_COUNT = 3
@@ -33,12 +33,6 @@ LINE_BYTES_MAX = 4096
 CLUES_MAX = 20_000
 
 _SHOWN_CHARS_MAX = 120
-
-# Private-use and unpaired characters, line breaks and control characters cannot be shown. Of
-# the invisible ones only the two joiners are needed for spelling (Persian, Hindi); the others
-# can turn the direction of a text.
-_UNSHOWABLE_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Cf", "Zl", "Zp"})
-_JOINERS = frozenset("\u200c\u200d")
 
 
 class ContentError(ValueError):
@@ -109,6 +103,36 @@ class Bank:
             )
             for category in order[:categories]
         )
+
+    def draw_mixed(
+        self,
+        count: int,
+        numbers: Callable[[int], int],
+        asked: frozenset[str] = frozenset(),
+    ) -> tuple[Clue, ...]:
+        """Draw distinct clues, from easy to hard, spread over the categories.
+
+        Every level has the same share of the places, give or take one. At each place the clues
+        that are not in ``asked`` come first, and among them those of the categories that have
+        been drawn from least. Where a level has no clue left its places stay empty, so a small
+        bank gives fewer clues than ``count``, but at least one.
+        """
+        if count < 1:
+            raise ValueError("at least one clue must be drawn")
+        left = {
+            level: [clue for category in self.categories for clue in self.clues(category, level)]
+            for level in LEVELS
+        }
+        drawn: list[Clue] = []
+        uses = dict.fromkeys(self.categories, 0)
+        for place in range(count):
+            pool = left[LEVELS[place * len(LEVELS) // count]]
+            if pool:
+                clue = _pick(_least_used(_fresh(pool, asked) or tuple(pool), uses), numbers)
+                pool.remove(clue)
+                uses[clue.category] += 1
+                drawn.append(clue)
+        return tuple(drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +234,7 @@ def _fault_of_texts(clue: Clue) -> str | None:
             return f"a text in {field} is empty"
         if len(text) > chars_max:
             return f"a text in {field} has {len(text)} characters; the limit is {chars_max}"
-        if any(map(_is_unshowable, text)):
+        if not is_showable(text):
             return f"a text in {field} holds a control character"
         if text != text.strip():
             return f"a text in {field} begins or ends with a space"
@@ -231,10 +255,6 @@ def _fault_of_answers(clue: Clue) -> str | None:
     if len({spelling(form) or form for form in clue.wrong}) < WRONG_COUNT:
         return "two of the wrong answers are the same"
     return None
-
-
-def _is_unshowable(letter: str) -> bool:
-    return unicodedata.category(letter) in _UNSHOWABLE_CATEGORIES and letter not in _JOINERS
 
 
 def _check_no_repeats(placed: Iterable[_Placed]) -> None:
@@ -279,6 +299,11 @@ def _fresh(clues: Iterable[Clue], asked: frozenset[str]) -> tuple[Clue, ...]:
     if not asked:
         return tuple(clues)
     return tuple(clue for clue in clues if clue.key not in asked)
+
+
+def _least_used(clues: tuple[Clue, ...], uses: Mapping[str, int]) -> tuple[Clue, ...]:
+    least = min(uses[clue.category] for clue in clues)
+    return tuple(clue for clue in clues if uses[clue.category] == least)
 
 
 def _shuffled(names: Iterable[str], numbers: Callable[[int], int]) -> list[str]:
