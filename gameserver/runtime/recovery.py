@@ -76,9 +76,9 @@ class Recovery:
         game = self._games.get(row.game)
         if game is None:
             raise RecoveryFailed(f"there is no game {row.game!r}")
-        room, ring = await self._newest_sound(row, game, ring_ticks)
+        room, ring = await self.newest_sound(row, game, ring_ticks)
         snapshot_number = room.entry_number
-        await self._replay(room, ring)
+        await self.replay(room, ring)
         opened = OpenRoom(row, room, ring, offset_ticks)
         opened.snapshot_number = snapshot_number
         opened.snapshot_tick = room.entry_tick
@@ -107,9 +107,10 @@ class Recovery:
         persons = await self._store.persons(accounts) if accounts else ()
         opened.names = {person.account: person.name for person in persons}
 
-    async def _newest_sound(
+    async def newest_sound(
         self, row: RoomRow, game: Game[Any], ring_ticks: int
     ) -> tuple[Room[Any], Ring]:
+        """Return the room of the newest snapshot that can be used, or an empty one."""
         for stored in await self._store.snapshots(row.room_id):
             try:
                 room = self._load(stored, game)
@@ -133,7 +134,8 @@ class Recovery:
             raise snapshot.BadSnapshot("its hash is another")
         return snapshot.load(game, data)
 
-    async def _replay(self, room: Room[Any], ring: Ring) -> None:
+    async def replay(self, room: Room[Any], ring: Ring) -> None:
+        """Do all entries after the room's own again; RecoveryFailed if one gives another digest."""
         while True:
             rows = await self._store.entries(room.room_id, room.entry_number, ENTRIES_PER_PAGE)
             for row in rows:
