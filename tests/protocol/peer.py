@@ -14,7 +14,7 @@ import msgpack
 from protocol import codec
 from protocol.client import TransportClosed
 from protocol.closes import CloseCode
-from protocol.codec import CHANGES_NONE, RemoteProtocolError, packed
+from protocol.codec import RemoteProtocolError, packed
 from protocol.messages import (
     AnyInbound,
     Bye,
@@ -154,9 +154,7 @@ class ToyRoom:
         known = self.known.setdefault(seat, {})
         if number in known:
             assert known[number][0] == body, "A number was used for two commands."
-            tick = self.private_ticks[seat]
-            echo = codec.private(self.id, tick, tick, CHANGES_NONE, [known[number][1]], False)
-            self._show(seat, echo, b"")
+            self._show(seat, codec.outcomes(self.id, [known[number][1]]), b"")
             return
         self.tick += TICK_STEP
         kind, *rest = msgpack.unpackb(body)
