@@ -22,7 +22,7 @@ import uvloop
 
 from gameserver.config import Config, ConfigError
 from gameserver.engine.game import Game
-from gameserver.games import conquest, keno
+from gameserver.games import conquest, keno, quiz
 from gameserver.games.quiz.bank import Bank, ContentError, parse_bank
 from gameserver.net.dispatch import Services
 from gameserver.net.server import Inside, NetServer
@@ -241,6 +241,7 @@ def _data_dir(config: Config) -> Path:
 def load_games(config: Config) -> dict[str, Game[Any]]:
     """Return the games by name; ConfigError if one cannot be had."""
     bundled: dict[str, Callable[[], Game[Any]]] = {
+        "quiz": lambda: quiz.GAME(_clues(config)),
         "keno": keno.GAME,
         "conquest": conquest.GAME,
     }

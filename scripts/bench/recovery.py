@@ -101,7 +101,9 @@ def started(folder: str) -> float:
     command = [sys.executable, "-m", "gameserver", "serve", "--data-dir", folder]
     command += ["--port", "0", "--admin-port", "0", "--log-format", "json"]
     began_s = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if '"server_ready"' in line:

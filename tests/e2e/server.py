@@ -45,7 +45,6 @@ class ServerProcess:
         """Start, and wait until it serves."""
         command = [sys.executable, "-m", "gameserver", "serve", "--log-format", "json"]
         command += ["--data-dir", str(self.data_dir), "--port", str(self.port), *self.flags]
-        command += ["--games", "keno", "--games", "conquest", "--uvloop", "off"]
         if "--admin-port" not in self.flags:
             command += ["--admin-port", "0"]
         lines: Queue[str | None] = Queue()
