@@ -24,7 +24,8 @@ from gameserver.engine.commands import Code, Reason
 from tests.games.play import Play, Said
 
 ARROW = "->"
-COLUMN = 44
+COLUMN = 36
+RESULT_COLUMN = 30
 
 
 def check_scenario(path: Path, story: Story, *, rewrite: bool) -> None:
@@ -61,7 +62,7 @@ class Story:
         return {}
 
     def shown(self) -> str:
-        """Return what is worth seeing of the room after a step; it follows the result."""
+        """Return what is worth seeing of the room after a step; it stands behind the result."""
         return ""
 
     def perform(self, step: str) -> str:
@@ -69,8 +70,8 @@ class Story:
         for pattern, act in self._steps:
             match = pattern.fullmatch(step)
             if match is not None:
-                result = act(*match.groups())
-                return f"{result:<24} {self.shown()}".strip()
+                result, shown = act(*match.groups()), self.shown()
+                return f"{result:<{RESULT_COLUMN}} | {shown}" if shown else result
         raise AssertionError(f"No such step: {step}")
 
     def command(self, name: str, command: Any) -> str:
