@@ -6,8 +6,12 @@ after each commit, views and totals after each step, and all else at the end.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import msgpack
@@ -23,6 +27,7 @@ from gameserver.games.keno.state import Keno, Phase
 from tests.games.play import Play, account_of
 from tests.games.wallet import GRANTED
 
+ROOT = Path(__file__).parents[3]
 NAMES = ("ann", "bob", "eve", "joe", "pat")
 POOR = ("joe", "pat")
 
@@ -261,3 +266,32 @@ def _count(play: Play[Keno], seen: Counter[str]) -> None:
     seen["releases"] += len(play.effects_of(Release))
     seen["wins"] += sum(one.payout_minor > 0 for one in play.effects_of(Settle))
     seen.update(said.name for said in play.outcomes.values() if isinstance(said, Reason))
+
+
+HASHED = """
+from hashlib import sha256
+from random import Random
+from tests.games.keno.test_properties import Run
+run = Run(Random(7))
+for _ in range(150):
+    run.step()
+run.end()
+print(sha256(run.play.snapshot() + b"".join(run.play.journal)).hexdigest())
+"""
+
+
+def test_the_same_play_gives_the_same_bytes_in_processes_that_hash_differently() -> None:
+    hashes = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        run = subprocess.run(
+            [sys.executable, "-c", HASHED],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        hashes.add(run.stdout)
+    assert len(hashes) == 1
+    assert len(hashes.pop()) == 65
