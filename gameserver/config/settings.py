@@ -1,0 +1,236 @@
+"""The declaration of every setting: its name, its kind, its default, and what it is for.
+
+Flags, ``GS_`` variables, keys of the TOML file and the help text all come from the fields of
+`Config`. A setting's name is the field's, less the unit ``_ns``: ``hello_timeout_ns`` is the flag
+``--hello-timeout``, the variable ``GS_HELLO_TIMEOUT`` and the key ``hello_timeout``.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Annotated, get_type_hints
+
+from gameserver.config.kinds import Kind, choice, duration, path, size, switch, text, texts, whole
+
+ROOT_DATA_DIR = Path("/var/lib/gameserver")
+BUNDLED_GAMES = ("quiz", "keno", "conquest")
+
+SECOND_NS = 1_000_000_000
+KIB = 1024
+
+
+class ConfigError(Exception):
+    """A setting is wrong. The message is one line and says which, where, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is said about a setting beside its field."""
+
+    kind: Kind
+    help: str
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as all sources see it. ``field`` is its attribute in `Config`."""
+
+    field: str
+    name: str
+    kind: Kind
+    help: str
+    secret: bool
+    default: Callable[[], object]
+
+    @property
+    def flag(self) -> str:
+        """The flag of the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment."""
+        return "GS_" + self.name.upper()
+
+
+def default_data_dir() -> Path:
+    """Return where data are kept when nobody says where."""
+    if os.geteuid() == 0:
+        return ROOT_DATA_DIR
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "gameserver"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings that one run of the server goes by."""
+
+    host: Annotated[str, About(text("ADDRESS"), "Address that players connect to.")] = "127.0.0.1"
+    port: Annotated[int, About(whole(0, 65535), "Port for players; 0 takes a free one.")] = 7350
+    admin_host: Annotated[str, About(text("ADDRESS"), "Address of health and metrics.")] = (
+        "127.0.0.1"
+    )
+    admin_port: Annotated[
+        int, About(whole(0, 65535), "Port of /livez, /readyz and /metrics; 0 turns it off.")
+    ] = 7351
+    origin: Annotated[
+        tuple[str, ...],
+        About(
+            texts("ORIGIN", "origins such as https://play.example.org"),
+            "Web origin that may connect, besides clients that send none. May be repeated; "
+            "without it every origin may.",
+        ),
+    ] = ()
+
+    store: Annotated[
+        str,
+        About(choice("postgres", "memory"), "Where everything is kept; memory is for trials only."),
+    ] = "postgres"
+    postgres: Annotated[
+        str | None,
+        About(
+            text("DSN", "a PostgreSQL DSN such as postgresql://user:password@host/name"),
+            "PostgreSQL to use. Without it an own server runs in the data directory. "
+            "Others on the machine can read flags: prefer GS_POSTGRES_FILE.",
+            secret=True,
+        ),
+    ] = None
+    data_dir: Annotated[
+        Path,
+        About(path(), "Directory for the own database and keys."),
+    ] = field(default_factory=default_data_dir)
+
+    games: Annotated[
+        tuple[str, ...],
+        About(
+            texts("GAME", "names of bundled games, or package.module:Game"),
+            "Game to offer: a bundled one by its name, another as package.module:Game. "
+            "May be repeated.",
+        ),
+    ] = BUNDLED_GAMES
+    content_dir: Annotated[
+        Path | None, About(path(), "Directory with clue files that replace the bundled ones.")
+    ] = None
+    play_money_minor: Annotated[
+        int, About(whole(0, 2**53 - 1), "Play money of a new wallet, in minor units.")
+    ] = 100_000
+
+    connections_max: Annotated[int, About(whole(1, 1_000_000), "Connections at a time.")] = 4000
+    # Generous, because the bots of a trial all come from one address.
+    connections_per_address_max: Annotated[
+        int, About(whole(1, 1_000_000), "Connections at a time from one address (IPv6: one /64).")
+    ] = 4096
+    connections_unauthenticated_max: Annotated[
+        int, About(whole(1, 1_000_000), "Connections at a time that have not said who they are.")
+    ] = 1000
+    handshakes_per_second: Annotated[
+        int, About(whole(1, 100_000), "New connections a second; twice as many in a burst.")
+    ] = 500
+    rooms_max: Annotated[int, About(whole(1, 1_000_000), "Rooms open in this process.")] = 20_000
+    rooms_per_account_max: Annotated[
+        int, About(whole(1, 1_000_000), "Rooms an account has created and that have not ended.")
+    ] = 32
+
+    message_bytes_max: Annotated[
+        int, About(size(256, 4 * KIB), "Size of a message from a client.")
+    ] = 4 * KIB
+    command_rate: Annotated[
+        int, About(whole(1, 10_000), "Commands a second and connection, in the long run.")
+    ] = 20
+    command_burst: Annotated[int, About(whole(1, 100_000), "Commands of a connection at once.")] = (
+        60
+    )
+    outbox_soft_bytes: Annotated[
+        int, About(size(4 * KIB, 2**30), "Unsent bytes above which updates are merged.")
+    ] = 64 * KIB
+    outbox_hard_bytes: Annotated[
+        int, About(size(8 * KIB, 2**31), "Unsent bytes above which a client is cut off.")
+    ] = 512 * KIB
+
+    hello_timeout_ns: Annotated[
+        int, About(duration("100ms", "5m"), "Time for a client to say who it is.")
+    ] = 3 * SECOND_NS
+    ping_interval_ns: Annotated[
+        int, About(duration("1s", "10m"), "Time between pings to a client.")
+    ] = 10 * SECOND_NS
+    idle_timeout_ns: Annotated[
+        int, About(duration("3s", "1h"), "Silence after which a client is given up.")
+    ] = 30 * SECOND_NS
+    drain_timeout_ns: Annotated[
+        int, About(duration("0s", "1h"), "Time to hand everything over after SIGTERM.")
+    ] = 20 * SECOND_NS
+
+    snapshot_entries: Annotated[
+        int, About(whole(1, 100_000), "Entries of a room after which it is stored whole.")
+    ] = 100
+    snapshot_interval_ns: Annotated[
+        int, About(duration("1s", "1h"), "Time of activity after which a room is stored whole.")
+    ] = 30 * SECOND_NS
+    ring_seconds: Annotated[
+        int, About(whole(1, 600), "Seconds of updates kept for clients that come back.")
+    ] = 30
+
+    log_level: Annotated[
+        str, About(choice("debug", "info", "warning", "error"), "Least level that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        str, About(choice("auto", "text", "json"), "Form of the log; auto is text on a terminal.")
+    ] = "auto"
+    uvloop: Annotated[bool, About(switch(), "Run on uvloop where it is installed.")] = True
+
+    def check(self) -> None:
+        """Raise ConfigError where two settings contradict each other."""
+        for is_sound, message in (
+            (
+                self.outbox_soft_bytes < self.outbox_hard_bytes,
+                "outbox_soft_bytes must be less than outbox_hard_bytes",
+            ),
+            (
+                self.message_bytes_max <= self.outbox_soft_bytes,
+                "message_bytes_max must not exceed outbox_soft_bytes",
+            ),
+            (
+                # Two lost pings must not end a session.
+                self.ping_interval_ns * 2 < self.idle_timeout_ns,
+                "idle_timeout must be more than twice ping_interval",
+            ),
+            (
+                self.port != self.admin_port or self.port == 0 or self.host != self.admin_host,
+                "port and admin_port must differ",
+            ),
+            (
+                self.store == "postgres" or self.postgres is None,
+                "postgres has no meaning with store memory",
+            ),
+        ):
+            if not is_sound:
+                raise ConfigError(message)
+
+
+@cache
+def settings() -> tuple[Setting, ...]:
+    """Return every setting, in the order of its declaration."""
+    hints = get_type_hints(Config, include_extras=True)
+    return tuple(_setting(one, hints[one.name].__metadata__[0]) for one in fields(Config))
+
+
+def _setting(one: "Field[object]", about: About) -> Setting:
+    return Setting(
+        field=one.name,
+        name=one.name.removesuffix("_ns"),
+        kind=about.kind,
+        help=about.help,
+        secret=about.secret,
+        default=_default(one),
+    )
+
+
+def _default(one: "Field[object]") -> Callable[[], object]:
+    if one.default_factory is not MISSING:
+        return one.default_factory
+    assert one.default is not MISSING, "every setting has a default"
+    value = one.default
+    return lambda: value

@@ -1,0 +1,290 @@
+"""Where each message goes: commands to the room host, questions to the services.
+
+It holds no state of its own. What has to wait becomes a job; a command never does, it is in its
+room's inbox before this returns.
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from gameserver.net.connection import Connection
+from gameserver.net.edge import Edge
+from gameserver.net.jobs import Jobs
+from gameserver.runtime.viewers import Viewer
+from gameserver.services.accounts import Accounts, TokenExpired, TokenInvalid
+from gameserver.services.lobby import Lobby
+from gameserver.services.names import BadName
+from gameserver.services.refusals import Refusal
+from gameserver.services.requests import Requests
+from gameserver.services.wallet import Wallet
+from persistence.interfaces import RoomRow, RoomStatus
+from protocol import codec
+from protocol.closes import CloseCode
+from protocol.messages import (
+    AnyInbound,
+    Bye,
+    Command,
+    DeferralCode,
+    Hello,
+    Join,
+    JoinBy,
+    Leave,
+    Ping,
+    Pong,
+    ReplyCode,
+    Request,
+    Resume,
+    Resync,
+)
+
+BUSY_RETRY_MS = 500
+UNAVAILABLE_RETRY_MS = 1_000
+ANY_ATTEMPTS = 8
+# Answers of a room after which another room may take the player.
+_TRY_ANOTHER = frozenset(
+    {ReplyCode.ROOM_FULL, ReplyCode.ROOM_ENDED, ReplyCode.ROOM_SET_ASIDE, ReplyCode.REFUSED}
+)
+_CLOSED_STATUS = {
+    RoomStatus.ENDED: ReplyCode.ROOM_ENDED,
+    RoomStatus.SET_ASIDE: ReplyCode.ROOM_SET_ASIDE,
+}
+
+
+class JoinRefused(Protocol):
+    """Why a room did not take somebody in."""
+
+    @property
+    def code(self) -> ReplyCode: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class Host(Protocol):
+    """The rooms, as the edge uses them. `runtime.host.RoomHost` is one."""
+
+    async def join(
+        self, row: RoomRow, viewer: Viewer, request: int, *, watch: bool, closed_tick: int | None
+    ) -> JoinRefused | None: ...
+
+    def command(self, room_id: int, viewer: Viewer, number: int, body: bytes) -> None: ...
+    def leave(self, room_id: int, viewer: Viewer, request: int) -> bool: ...
+    def lost(self, viewer: Viewer) -> None: ...
+    def resync(self, room_id: int, viewer: Viewer) -> None: ...
+    def catch_up(self, room_id: int, viewer: Viewer, closed_tick: int) -> None: ...
+
+
+class Services:
+    """What is not a room."""
+
+    __slots__ = ("accounts", "lobby", "requests", "wallet")
+
+    def __init__(
+        self, accounts: Accounts, lobby: Lobby, requests: Requests, wallet: Wallet
+    ) -> None:
+        self.accounts = accounts
+        self.lobby = lobby
+        self.requests = requests
+        self.wallet = wallet
+
+
+class Dispatcher:
+    """Takes the messages of all connections; a `Receiver`."""
+
+    def __init__(self, edge: Edge, host: Host, services: Services, jobs: Jobs) -> None:
+        self._edge = edge
+        self._host = host
+        self._services = services
+        self._jobs = jobs
+        # All that the session lets through after Hello.
+        self._takers: dict[type, Callable[[Connection, Any], None]] = {
+            Command: self._command,
+            Ping: self._ping,
+            Pong: _ignore,  # That something was heard has been noted.
+            Request: lambda connection, message: self._ask(connection, message, self._request),
+            Join: lambda connection, message: self._ask(connection, message, self._join),
+            Resume: lambda connection, message: self._ask(connection, message, self._resume),
+            Leave: self._leave,
+            Resync: self._resync,
+            Bye: _bye,
+        }
+
+    def hello(self, connection: Connection, message: AnyInbound) -> None:
+        """Find out who this is, and welcome them."""
+        assert isinstance(message, Hello), "the session lets nothing else be first"
+        if self._jobs.is_full:
+            connection.close(CloseCode.OVERLOADED, "busy")
+            return
+        self._jobs.start(
+            connection,
+            partial(self._enter, connection, message),
+            partial(connection.close, CloseCode.OVERLOADED, "storage is not available"),
+        )
+
+    def receive(self, connection: Connection, message: AnyInbound) -> None:
+        """Take one message."""
+        self._takers[type(message)](connection, message)
+
+    def catch_up(self, connection: Connection, room_id: int, closed_tick: int) -> None:
+        """Send what a connection missed of a room."""
+        self._host.catch_up(room_id, connection, closed_tick)
+
+    def lost(self, connection: Connection) -> None:
+        """Take a connection out of its rooms."""
+        self._services.wallet.unwatch(connection)
+        self._host.lost(connection)
+
+    def _command(self, connection: Connection, message: Command) -> None:
+        wait_ns = connection.commands.take(self._edge.clock.now_ns())
+        if wait_ns:
+            self._edge.counters.commands_rate_limited += 1
+            retry_ms = -(-wait_ns // 1_000_000)
+            connection.send(
+                codec.deferred(message.room, message.number, DeferralCode.RATE_LIMITED, retry_ms)
+            )
+            return
+        self._host.command(message.room, connection, message.number, bytes(message.body))
+
+    def _ping(self, connection: Connection, message: Ping) -> None:
+        connection.send(codec.pong(message.echo, self._edge.clock.wall_ms()))
+
+    def _leave(self, connection: Connection, message: Leave) -> None:
+        if not self._host.leave(message.room, connection, message.request):
+            _refuse(connection, message.request, Refusal(ReplyCode.NOT_FOUND))
+
+    def _resync(self, connection: Connection, message: Resync) -> None:
+        self._host.resync(message.room, connection)
+
+    def _ask(
+        self,
+        connection: Connection,
+        message: Request | Join | Resume,
+        job: Callable[[Connection, Any], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Start a job, unless too many are under way."""
+        request = message.request
+        if connection.requests_in_flight >= self._edge.limits.requests_in_flight_max:
+            refusal = Refusal(ReplyCode.RATE_LIMITED, "too many at once", BUSY_RETRY_MS)
+        elif self._jobs.is_full:
+            refusal = Refusal(ReplyCode.BUSY, "", BUSY_RETRY_MS)
+        else:
+            unavailable = Refusal(ReplyCode.UNAVAILABLE, "", UNAVAILABLE_RETRY_MS)
+            self._jobs.start(
+                connection,
+                partial(job, connection, message),
+                partial(_refuse, connection, request, unavailable),
+            )
+            return
+        self._edge.counters.requests_refused_busy += 1
+        _refuse(connection, request, refusal)
+
+    async def _enter(self, connection: Connection, message: Hello) -> None:
+        accounts = self._services.accounts
+        try:
+            if message.token:
+                entrance = await accounts.returning(message.token)
+            else:
+                entrance = await accounts.guest(message.name)
+        except TokenExpired as error:
+            connection.close(CloseCode.TOKEN_EXPIRED, str(error))
+            return
+        except TokenInvalid as error:
+            connection.close(CloseCode.TOKEN_INVALID, str(error))
+            return
+        except BadName as error:
+            connection.close(CloseCode.FORBIDDEN, str(error))
+            return
+        payload = codec.welcome(
+            entrance.account, entrance.name, entrance.token, self._edge.clock.wall_ms()
+        )
+        connection.welcome(entrance.account, entrance.name, payload)
+        if connection.is_open:
+            self._services.wallet.watch(connection)
+
+    async def _request(self, connection: Connection, message: Request) -> None:
+        answer = await self._services.requests.answer(
+            connection.account, message.method, bytes(message.body)
+        )
+        if isinstance(answer, Refusal):
+            _refuse(connection, message.request, answer)
+        else:
+            connection.send(codec.reply_ok(message.request, answer))
+
+    async def _join(self, connection: Connection, message: Join) -> None:
+        if message.by == JoinBy.ANY:
+            refusal = await self._join_any(connection, message)
+        else:
+            lobby = self._services.lobby
+            if isinstance(message.value, int):
+                row = await lobby.by_id(message.value)
+            else:
+                row = await lobby.by_code(message.value)
+            refusal = await self._enter_room(connection, message, row, None)
+        if refusal is not None:
+            _refuse(connection, message.request, refusal)
+
+    async def _join_any(self, connection: Connection, message: Join) -> Refusal | None:
+        lobby = self._services.lobby
+        tried: frozenset[int] = frozenset()
+        refusal: Refusal | None = None
+        for _ in range(ANY_ATTEMPTS):
+            row = await lobby.any(
+                connection.account, str(message.value), tried, watch=message.watch
+            )
+            if isinstance(row, Refusal):
+                return row
+            try:
+                refusal = await self._enter_room(connection, message, row, None)
+            finally:
+                lobby.placed(row.room_id)
+            if refusal is None or refusal.code not in _TRY_ANOTHER:
+                return refusal
+            tried |= {row.room_id}
+        return refusal
+
+    async def _resume(self, connection: Connection, message: Resume) -> None:
+        row = await self._services.lobby.by_id(message.room)
+        refusal = await self._enter_room(connection, message, row, message.closed_tick)
+        if refusal is not None:
+            _refuse(connection, message.request, refusal)
+
+    async def _enter_room(
+        self,
+        connection: Connection,
+        message: Join | Resume,
+        row: RoomRow | None,
+        closed_tick: int | None,
+    ) -> Refusal | None:
+        if row is None:
+            return Refusal(ReplyCode.NOT_FOUND)
+        if row.game not in self._services.lobby.games:
+            return Refusal(ReplyCode.UNKNOWN_GAME, row.game)
+        if row.status != RoomStatus.OPEN:
+            return Refusal(_CLOSED_STATUS[row.status])
+        if connection.rooms >= self._edge.limits.rooms_max:
+            return Refusal(ReplyCode.TOO_MANY_ROOMS, "too many rooms on one connection")
+        if _has_gone(connection):
+            return None  # Its rooms have been told.
+        refused = await self._host.join(
+            row, connection, message.request, watch=message.watch, closed_tick=closed_tick
+        )
+        if _has_gone(connection):
+            # It went while the room was being opened, before the room knew of it.
+            self._host.lost(connection)
+        return None if refused is None else Refusal(refused.code, refused.detail)
+
+
+def _refuse(connection: Connection, request: int, refusal: Refusal) -> None:
+    connection.send(codec.reply_error(request, refusal.code, refusal.detail, refusal.retry_ms))
+
+
+def _has_gone(connection: Connection) -> bool:
+    return not connection.is_open
+
+
+def _bye(connection: Connection, _message: Bye) -> None:
+    connection.close(CloseCode.NORMAL)
+
+
+def _ignore(_connection: Connection, _message: Pong) -> None:
+    pass

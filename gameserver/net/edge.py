@@ -1,0 +1,91 @@
+"""What all connections of a process share: limits, clock, timer, counters, the way inward.
+
+It holds these things together and does nothing with them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gameserver.config import Config
+from gameserver.net.counters import NetCounters
+from gameserver.net.limits import Admission, AdmissionLimits
+from gameserver.net.outbox import OutboxLimits
+from gameserver.net.wheel import Wheel
+from gameserver.runtime.clock import Clock
+
+SECOND_NS = 1_000_000_000
+RECEIVE_BYTES = 64 * 1024
+WHEEL_SLOT_NS = 50_000_000
+# Messages that are no commands are cheap, but not free: pings, requests, fragments.
+MESSAGES_PER_COMMAND = 5
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """The bounds and deadlines of one connection."""
+
+    message_bytes_max: int
+    command_rate: int
+    command_burst: int
+    outbox: OutboxLimits
+    hello_timeout_ns: int
+    ping_interval_ns: int
+    idle_timeout_ns: int
+    head_bytes_max: int = 16 * 1024
+    head_timeout_ns: int = 5 * SECOND_NS
+    # From the Hello to the Welcome: our own time, not the client's.
+    welcome_timeout_ns: int = 5 * SECOND_NS
+    close_timeout_ns: int = 2 * SECOND_NS
+    # Messages that a client may send between its Hello and the Welcome; more is flooding.
+    held_max: int = 64
+    requests_in_flight_max: int = 4
+    rooms_max: int = 64
+
+    @classmethod
+    def of(cls, config: Config) -> "EdgeLimits":
+        """Return the limits that the settings ask for."""
+        return cls(
+            message_bytes_max=config.message_bytes_max,
+            command_rate=config.command_rate,
+            command_burst=config.command_burst,
+            outbox=OutboxLimits(
+                soft_bytes=config.outbox_soft_bytes,
+                hard_bytes=config.outbox_hard_bytes,
+                stall_ns=5 * SECOND_NS,
+            ),
+            hello_timeout_ns=config.hello_timeout_ns,
+            ping_interval_ns=config.ping_interval_ns,
+            idle_timeout_ns=config.idle_timeout_ns,
+        )
+
+
+def admission_limits(config: Config) -> AdmissionLimits:
+    """Return the bounds on connections that the settings ask for."""
+    return AdmissionLimits(
+        connections_max=config.connections_max,
+        per_address_max=config.connections_per_address_max,
+        unauthenticated_max=config.connections_unauthenticated_max,
+        handshakes_per_second=config.handshakes_per_second,
+    )
+
+
+class Phase(Protocol):
+    """A number between 0 and 1, to spread what would happen to all connections at once."""
+
+    def __call__(self) -> float: ...
+
+
+@dataclass(slots=True)
+class Edge:
+    """The surroundings of every connection."""
+
+    limits: EdgeLimits
+    admission: Admission
+    clock: Clock
+    wheel: Wheel
+    phase: Phase
+    origins: tuple[str, ...] = ()
+    counters: NetCounters = field(default_factory=NetCounters)
+    # Every connection reads into the same bytes: what was read is taken out before the event
+    # loop can read for another.
+    receive_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))

@@ -1,0 +1,42 @@
+"""WebSocket framing of what the server sends: binary, unmasked, never fragmented.
+
+A frame is built once, however many connections get it. Large payloads are compressed here, also
+once. Reading frames is the library's work, and so are control frames.
+"""
+
+from gameserver.runtime.viewers import SharedFrame
+from protocol import codec
+
+_BINARY = 0x82  # The last frame of a message, with binary data.
+_SHORT_HEADS = tuple(bytes((_BINARY, length)) for length in range(126))
+_LENGTH_OF_2_BYTES = bytes((_BINARY, 126))
+_LENGTH_OF_8_BYTES = bytes((_BINARY, 127))
+_ZIP_TYPE = 15
+
+
+def framed(payload: bytes) -> bytes:
+    """Return ``payload`` as one frame, compressed if that pays."""
+    if len(payload) >= codec.ZIP_BYTES_MIN and payload[1] != _ZIP_TYPE:
+        payload = codec.zipped(payload)
+    length = len(payload)
+    if length < 126:
+        return _SHORT_HEADS[length] + payload
+    if length < 2**16:
+        return _LENGTH_OF_2_BYTES + length.to_bytes(2, "big") + payload
+    return _LENGTH_OF_8_BYTES + length.to_bytes(8, "big") + payload
+
+
+def wire(shared: SharedFrame) -> bytes:
+    """Return the frame of a room's tick; the first to ask builds it for all."""
+    if shared.wire is None:
+        shared.wire = framed(shared.payload)
+    return shared.wire
+
+
+def tick_frames(private: bytes | None, shared: SharedFrame | None) -> bytes:
+    """Return the frames of one tick for one viewer, the private one first."""
+    if private is None:
+        return b"" if shared is None else wire(shared)
+    if shared is None:
+        return framed(private)
+    return framed(private) + wire(shared)

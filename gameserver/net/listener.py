@@ -1,0 +1,292 @@
+"""The port for players: who may come in, and whether a request becomes a WebSocket or HTTP.
+
+The head of a request is read here, up to its empty line. A request for an upgrade at ``/ws``
+becomes a `Connection`; anything else goes to aiohttp as it is, which then owns the conversation.
+What is said afterwards is not known here.
+"""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from enum import Enum
+from typing import cast
+
+import structlog
+
+from gameserver.net.connection import Connection, Receiver
+from gameserver.net.counters import count
+from gameserver.net.edge import WHEEL_SLOT_NS, Edge
+from gameserver.net.limits import Refusal, address_group
+from protocol.closes import CloseCode
+
+PATH = b"/ws"
+HEAD_END = b"\r\n\r\n"
+TLS_HANDSHAKE = 0x16
+BACKLOG = 1024
+SECOND_NS = 1_000_000_000
+# Nothing that is served over HTTP takes long. A later request on the same connection could come
+# a byte an hour, and aiohttp has no deadline for that.
+HTTP_LIFETIME_NS = 60 * SECOND_NS
+# Those who are turned away are given this long to read why, unless there are too many of them.
+REFUSED_LIFETIME_NS = SECOND_NS
+REFUSED_MAX = 256
+RETRY_AFTER_S = 2
+DRAIN_STEP_S = 0.01
+DRAIN_RETRY_MS_MIN = 250
+
+log = structlog.get_logger()
+
+
+class ListenFailed(Exception):
+    """The port cannot be had. ``is_in_use`` tells whether somebody else has it."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        self.is_in_use = error.errno == errno.EADDRINUSE
+        why = "is in use" if self.is_in_use else f"cannot be listened on: {error.strerror or error}"
+        super().__init__(f"port {port} on {host} {why}")
+
+
+class Role(Enum):
+    """What a socket that is no WebSocket is doing."""
+
+    HEAD = "head"
+    HTTP = "http"
+    REFUSED = "refused"
+
+
+class Listener:
+    """Accepts connections and knows all that are WebSockets."""
+
+    def __init__(
+        self, edge: Edge, receiver: Receiver, http: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self.edge = edge
+        self.http = http
+        self.connections: set[Connection] = set()
+        self.refused = 0
+        self._receiver = receiver
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._none_left = asyncio.Event()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; return the port, or raise ListenFailed."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(5.0):  # A host's name may have to be looked up.
+                self._server = await loop.create_server(
+                    lambda: Front(self), host, port, backlog=BACKLOG
+                )
+        except OSError as error:
+            raise ListenFailed(host, port, error) from error
+        self._advance()
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    def upgrade(
+        self, transport: asyncio.Transport, head: bytes, on_lost: Callable[[Connection], None]
+    ) -> Connection:
+        """Answer a request for an upgrade on ``transport`` and let a connection have it."""
+
+        def lost(connection: Connection) -> None:
+            self.connections.discard(connection)
+            if not self.connections:
+                self._none_left.set()
+            on_lost(connection)
+
+        connection = Connection(self.edge, self._receiver, transport, lost)
+        transport.set_protocol(connection)
+        self.connections.add(connection)
+        self._none_left.clear()
+        status = connection.open(head)
+        if status == 101:
+            self.edge.counters.handshakes_accepted += 1
+        else:
+            count(self.edge.counters.handshakes_refused, str(status))
+        return connection
+
+    async def drain(self, spread_s: float) -> None:
+        """Let nobody in any more, and say goodbye to all, spread over ``spread_s`` seconds."""
+        self.edge.admission.is_draining = True
+        waiting = list(self.connections)
+        steps = max(1, round(spread_s / DRAIN_STEP_S))
+        per_step = -(-len(waiting) // steps)
+        # Those who leave together must not come back together.
+        retry_ms_span = max(1000, 2 * round(spread_s * 1000))
+        while waiting:
+            for connection in waiting[:per_step]:
+                retry_ms = DRAIN_RETRY_MS_MIN + round(retry_ms_span * self.edge.phase())
+                connection.close(CloseCode.GOING_AWAY, "going away", retry_ms)
+            del waiting[:per_step]
+            await asyncio.sleep(DRAIN_STEP_S)
+        close_timeout_s = self.edge.limits.close_timeout_ns / SECOND_NS
+        if self.connections:
+            # The wheel cuts off whoever does not answer in time, one slot late at most.
+            async with asyncio.timeout(close_timeout_s + 1.0):
+                await self._none_left.wait()
+
+    def stop(self) -> None:
+        """Close the port and whatever is still connected."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _advance(self) -> None:
+        self.edge.wheel.advance(self.edge.clock.now_ns())
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(WHEEL_SLOT_NS / SECOND_NS, self._advance)
+
+
+class Front(asyncio.BufferedProtocol):
+    """A socket until its first request is known, and after that if it is HTTP."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._edge = listener.edge
+        self._role = Role.HEAD
+        self._head = bytearray()
+        self._handler: asyncio.Protocol | None = None
+        self._address: str | None = None  # None while it is not counted.
+        self._on_gone: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the newcomer, or turn it away."""
+        # A socket's transport reads and writes; uvloop's says so by its methods alone.
+        self._transport = cast(asyncio.Transport, transport)
+        edge = self._edge
+        now_ns = edge.clock.now_ns()
+        peer = transport.get_extra_info("peername")
+        address = address_group(peer[0] if isinstance(peer, tuple) else "")
+        refusal = edge.admission.admit(address, now_ns)
+        if refusal is not None:
+            self._turn_away(refusal)
+            return
+        self._address = address
+        edge.wheel.put(self, now_ns + edge.limits.head_timeout_ns)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read into."""
+        return self._edge.receive_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        data = bytes(self._edge.receive_buffer[:nbytes])
+        if self._handler is not None:
+            self._handler.data_received(data)
+        elif self._role is Role.HEAD:
+            self._read_head(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass the end of the input on."""
+        return None if self._handler is None else self._handler.eof_received()
+
+    def pause_writing(self) -> None:
+        """Tell aiohttp to wait."""
+        if self._handler is not None:
+            self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell aiohttp to go on."""
+        if self._handler is not None:
+            self._handler.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything."""
+        self._edge.wheel.remove(self)
+        if self._role is Role.REFUSED:
+            self._listener.refused -= 1
+        if self._handler is not None:
+            self._handler.connection_lost(exc)
+        if self._address is not None:
+            self._edge.admission.release(self._address, is_authenticated=False)
+
+    def due(self, now_ns: int) -> int | None:
+        """End what took too long."""
+        if self._role is Role.HEAD:
+            self._answer("408 Request Timeout", "The request did not come in time.")
+            return now_ns + REFUSED_LIFETIME_NS
+        self._transport.abort()
+        return None
+
+    def upgrade(self, head: bytes, on_gone: Callable[[], None] | None = None) -> Connection:
+        """Become a WebSocket; ``head`` is the request, up to its empty line."""
+        self._edge.wheel.remove(self)
+        self._on_gone = on_gone
+        return self._listener.upgrade(self._transport, head, self._upgraded_lost)
+
+    def _upgraded_lost(self, connection: Connection) -> None:
+        assert self._address is not None, "only who was let in can be upgraded"
+        is_authenticated = connection.account != 0
+        self._edge.admission.release(self._address, is_authenticated=is_authenticated)
+        if self._handler is not None:  # It came by way of aiohttp, which waits for the end.
+            self._handler.connection_lost(None)
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def _read_head(self, data: bytes) -> None:
+        head = self._head
+        searched = max(0, len(head) - len(HEAD_END) + 1)
+        head += data
+        if head[0] == TLS_HANDSHAKE:
+            log.info("tls_refused", reason="this port speaks plain HTTP")
+            self._transport.abort()
+            return
+        end = head.find(HEAD_END, searched)
+        end_max = self._edge.limits.head_bytes_max - len(HEAD_END)
+        if end > end_max or (end < 0 and len(head) > end_max):
+            self._answer("431 Request Header Fields Too Large", "The request is too large.")
+            return
+        if end < 0:
+            return
+        self._head = bytearray()
+        body_start = end + len(HEAD_END)
+        if is_upgrade(bytes(head[:body_start])):
+            connection = self.upgrade(bytes(head[:body_start]))
+            if len(head) > body_start:
+                connection.received(bytes(head[body_start:]))
+        else:
+            self._serve_http(bytes(head))
+
+    def _serve_http(self, data: bytes) -> None:
+        self._role = Role.HTTP
+        self._edge.wheel.put(self, self._edge.clock.now_ns() + HTTP_LIFETIME_NS)
+        self._handler = self._listener.http()
+        self._handler.connection_made(self._transport)
+        self._handler.data_received(data)
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        count(self._edge.counters.handshakes_refused, refusal.value)
+        if self._listener.refused >= REFUSED_MAX:
+            self._transport.abort()
+            return
+        self._answer("503 Service Unavailable", refusal.value.replace("_", " "))
+        now_ns = self._edge.clock.now_ns()
+        self._edge.wheel.put(self, now_ns + REFUSED_LIFETIME_NS)
+
+    def _answer(self, status: str, text: str) -> None:
+        """Answer with an error; what still comes in is read and thrown away."""
+        self._role = Role.REFUSED
+        self._listener.refused += 1
+        body = text.encode() + b"\n"
+        head = (
+            f"HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: {RETRY_AFTER_S}\r\n"
+            f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._transport.write(head.encode() + body)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+
+def is_upgrade(head: bytes) -> bool:
+    """Say whether a request's head asks for a WebSocket at the place where we have one."""
+    request_line, *lines = head.split(b"\r\n")
+    parts = request_line.split(b" ")
+    if len(parts) != 3 or parts[1].partition(b"?")[0] != PATH:
+        return False
+    fields = (line.lower().partition(b":") for line in lines)
+    return any(name == b"upgrade" and b"websocket" in value for name, _, value in fields)

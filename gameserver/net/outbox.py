@@ -1,0 +1,131 @@
+"""What waits to be sent to one client, and what happens when it does not read.
+
+The bytes wait in the transport, so the outbox holds none itself; it knows how many there are,
+whether they move, and how far each room was written. Its policy for being full:
+
+- above ``soft_bytes`` a room's updates are dropped; once the outbox has drained, the room host
+  is asked for one update in their place;
+- above ``hard_bytes``, or when nothing moves for ``stall_ns``, the client is cut off.
+
+A message is measured before it is added, so that one large full state passes on an empty outbox:
+the bound is the hard limit and one message.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from gameserver.net.frames import tick_frames
+from gameserver.runtime.viewers import SharedFrame
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLimits:
+    """The bounds of an outbox."""
+
+    soft_bytes: int
+    hard_bytes: int
+    stall_ns: int
+
+
+class Outbox:
+    """Writes to one transport and watches how it drains."""
+
+    __slots__ = ("_behind", "_limits", "_sent", "_since_ns", "_transport", "rooms", "written")
+
+    def __init__(self, transport: asyncio.WriteTransport, limits: OutboxLimits) -> None:
+        # By room that is seen: the last tick that was written, in full or as a delta.
+        self.rooms: dict[int, int] = {}
+        self.written = 0
+        self._transport = transport
+        self._limits = limits
+        # Rooms of which updates were dropped, in the order in which that happened.
+        self._behind: dict[int, None] = {}
+        # What had been sent when it was last seen to move, and since when it has not; None while
+        # nobody watches.
+        self._sent = 0
+        self._since_ns: int | None = None
+        # Below the low mark the transport calls resume_writing: the moment to catch up.
+        transport.set_write_buffer_limits(high=limits.soft_bytes, low=limits.soft_bytes // 4)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def is_over_soft(self) -> bool:
+        """Whether updates are to be merged instead of sent."""
+        return self._transport.get_write_buffer_size() > self._limits.soft_bytes
+
+    @property
+    def is_over_hard(self) -> bool:
+        """Whether the client is to be cut off."""
+        return self._transport.get_write_buffer_size() > self._limits.hard_bytes
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether bytes waited when it was last looked at."""
+        return self._since_ns is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether updates of any room were dropped and not made good."""
+        return bool(self._behind)
+
+    def write(self, data: bytes) -> None:
+        """Hand ``data`` to the transport, unless that has failed already."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+            self.written += len(data)
+
+    def enter(self, room_id: int, tick: int) -> None:
+        """Take updates of this room from now on, beginning after ``tick``."""
+        self.rooms[room_id] = tick
+        self._behind.pop(room_id, None)
+
+    def leave(self, room_id: int) -> None:
+        """Take no more updates of this room."""
+        self.rooms.pop(room_id, None)
+        self._behind.pop(room_id, None)
+
+    def tick_to_write(
+        self, room_id: int, tick: int, private: bytes | None, shared: SharedFrame | None
+    ) -> bytes | None:
+        """Return the frames of a room's tick, or None if they are dropped."""
+        if room_id in self._behind or self.is_over_soft:
+            self._behind[room_id] = None
+            return None
+        self.rooms[room_id] = tick
+        return tick_frames(private, shared)
+
+    def take_behind(self) -> tuple[int, int] | None:
+        """Return one room that is behind and its closed tick; count it as caught up with.
+
+        None if there is none, or while the outbox is too full for what it would be sent.
+        """
+        if not self._behind or self.is_over_soft:
+            return None
+        room_id = next(iter(self._behind))
+        del self._behind[room_id]
+        return room_id, self.rooms[room_id]
+
+    def watch(self, now_ns: int) -> None:
+        """Begin to watch whether the bytes that wait move."""
+        if self._since_ns is None:
+            self._since_ns = now_ns
+            self._sent = self.written - self.unsent_bytes
+
+    def is_stalled(self, now_ns: int) -> bool:
+        """Look whether the bytes moved; say whether they stood still for too long."""
+        if self._since_ns is None:
+            return False
+        unsent_bytes = self.unsent_bytes
+        if unsent_bytes == 0:
+            self._since_ns = None
+            return False
+        sent = self.written - unsent_bytes
+        if sent > self._sent:
+            self._sent = sent
+            self._since_ns = now_ns
+            return False
+        return now_ns - self._since_ns >= self._limits.stall_ns

@@ -1,0 +1,105 @@
+"""Both ports together, started and stopped in order.
+
+It is given the room host, the services and the clock, and makes the rest of the edge.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gameserver.config import Config
+from gameserver.net.admin import Admin
+from gameserver.net.dispatch import Dispatcher, Host, Services
+from gameserver.net.edge import WHEEL_SLOT_NS, Edge, EdgeLimits, admission_limits
+from gameserver.net.exposition import Exposition
+from gameserver.net.jobs import Jobs
+from gameserver.net.limits import Admission
+from gameserver.net.listener import Listener
+from gameserver.net.pages import Pages
+from gameserver.net.wheel import Wheel
+from gameserver.runtime.clock import Clock
+from gameserver.runtime.metrics import Metrics
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the edge leads to.
+
+    ``unready`` returns why rooms cannot be served just now (starting, storage away), or "".
+    """
+
+    host: Host
+    services: Services
+    metrics: Metrics
+    clock: Clock
+    unready: Callable[[], str]
+
+
+class NetServer:
+    """The edge of one process."""
+
+    def __init__(self, config: Config, inside: Inside, tasks: asyncio.TaskGroup) -> None:
+        self._config = config
+        self._inside = inside
+        now_ns = inside.clock.now_ns()
+        self.edge = Edge(
+            limits=EdgeLimits.of(config),
+            admission=Admission(admission_limits(config)),
+            clock=inside.clock,
+            wheel=Wheel(now_ns, WHEEL_SLOT_NS),
+            phase=random.random,
+            origins=config.origin,
+        )
+        self._pages = Pages()
+        dispatcher = Dispatcher(self.edge, inside.host, inside.services, Jobs(tasks))
+        self.listener = Listener(self.edge, dispatcher, self._pages)
+        exposition = Exposition(inside.metrics, self.edge.counters, self.edge.admission)
+        self._admin = Admin(exposition, self._unready)
+        self._has_admin = False
+        self.port = 0
+        self.admin_port = 0
+
+    @property
+    def connections(self) -> int:
+        """How many WebSockets there are."""
+        return len(self.listener.connections)
+
+    async def start_admin(self) -> None:
+        """Open the operator's port, so that it can be asked while the rest still starts."""
+        config = self._config
+        if config.admin_port:
+            self.admin_port = await self._admin.start(config.admin_host, config.admin_port)
+            self._has_admin = True
+
+    async def start(self) -> None:
+        """Open the players' port; raise ListenFailed."""
+        await self._pages.start()
+        self.port = await self.listener.start(self._config.host, self._config.port)
+        log.info("listening_started", host=self._config.host, port=self.port)
+
+    async def drain(self, spread_s: float) -> None:
+        """Let nobody in any more and say goodbye to all, spread over ``spread_s`` seconds."""
+        await self.listener.drain(spread_s)
+
+    def refuse(self) -> None:
+        """Let nobody in any more; who is connected stays."""
+        self.edge.admission.is_draining = True
+
+    async def stop(self) -> None:
+        """Close both ports and every connection."""
+        self.listener.stop()
+        await self._pages.stop()
+        if self._has_admin:
+            await self._admin.stop()
+
+    def _unready(self) -> str:
+        if self.edge.admission.is_draining:
+            return "draining"
+        if not self.port:
+            return "starting"
+        return self._inside.unready()

@@ -1,0 +1,141 @@
+"""Who somebody is: guests, and the signed tokens by which they come back.
+
+    Exception
+      TokenRefused
+        TokenInvalid     it was not signed by us, or not for this
+        TokenExpired     it was good once
+
+A token proves an account and nothing else. It is an EdDSA JWT; the algorithm is fixed here and
+never taken from the token. Tokens are not logged and not kept.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gameserver.services.names import cleaned
+from persistence.interfaces import StorageUnavailable, Store
+from protocol.messages import INT_MAX
+
+ALGORITHM = "EdDSA"
+ISSUER = "gameserver"
+AUDIENCE = "gameserver:play"
+GUEST_LIFE_S = 30 * 24 * 3600
+# Other machines' clocks may be off by this much.
+LEEWAY_S = 30
+CREATE_ATTEMPTS = 5
+REQUIRED_CLAIMS = ("iss", "aud", "sub", "iat", "exp", "jti")
+
+
+class TokenRefused(Exception):
+    """The token does not let anybody in."""
+
+
+class TokenInvalid(TokenRefused):
+    """The token is not one of ours."""
+
+
+class TokenExpired(TokenRefused):
+    """The token has been good once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Somebody who may come in, and the token to come back with."""
+
+    account: int
+    name: str
+    token: str
+
+
+class Accounts:
+    """Makes guests and recognises them."""
+
+    def __init__(
+        self,
+        store: Store,
+        key: Ed25519PrivateKey,
+        now_s: Callable[[], int],
+        *,
+        play_money_minor: int,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._public_key = key.public_key()
+        self._now_s = now_s
+        self._play_money_minor = play_money_minor
+
+    async def guest(self, name: str) -> Entrance:
+        """Make a new account; raise BadName."""
+        name = cleaned(name)
+        for _ in range(CREATE_ATTEMPTS):
+            account = 1 + secrets.randbelow(INT_MAX)
+            if await self._store.create_person(account, name, self._play_money_minor):
+                return Entrance(account, name, self.token(account))
+        raise StorageUnavailable("no free account number was found")
+
+    async def returning(self, token: str) -> Entrance:
+        """Recognise the owner of a token; raise TokenRefused."""
+        account, expires_s = self._claims(token)
+        persons = await self._store.persons((account,))
+        if not persons:
+            raise TokenInvalid("the account is not known")
+        if expires_s - self._now_s() < GUEST_LIFE_S // 2:
+            token = self.token(account)
+        return Entrance(account, persons[0].name, token)
+
+    def verify(self, token: str) -> int:
+        """Return the account that a token is for; raise TokenRefused."""
+        return self._claims(token)[0]
+
+    def token(self, account: int) -> str:
+        """Return a new token for an account."""
+        now_s = self._now_s()
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(account),
+            "iat": now_s,
+            "exp": now_s + GUEST_LIFE_S,
+            "jti": secrets.token_urlsafe(12),
+        }
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+
+    def _claims(self, token: str) -> tuple[int, int]:
+        try:
+            claims = jwt.decode(
+                token,
+                self._public_key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                # Times are compared below, by the clock that we were given.
+                options={
+                    "require": list(REQUIRED_CLAIMS),
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise TokenInvalid("the token is not one of ours") from error
+        issued_s, expires_s, subject = claims["iat"], claims["exp"], claims["sub"]
+        now_s = self._now_s()
+        if type(issued_s) is not int or type(expires_s) is not int:
+            raise TokenInvalid("the token's times are not numbers")
+        if issued_s > now_s + LEEWAY_S:
+            raise TokenInvalid("the token is from the future")
+        if expires_s <= now_s - LEEWAY_S:
+            raise TokenExpired("the token has expired")
+        return _account(subject), expires_s
+
+
+def _account(subject: object) -> int:
+    if isinstance(subject, str) and subject.isascii() and subject.isdigit() and len(subject) <= 16:
+        account = int(subject)
+        if 1 <= account <= INT_MAX:
+            return account
+    raise TokenInvalid("the token names no account")

@@ -1,0 +1,347 @@
+"""A server on loopback with a clock that only moves when told, and clients that may misbehave."""
+
+import asyncio
+import contextlib
+import os
+import struct
+from dataclasses import replace
+from typing import Any, Self
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gameserver.config import Config
+from gameserver.net.connection import Connection
+from gameserver.net.dispatch import Services
+from gameserver.net.server import Inside, NetServer
+from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.viewers import SharedFrame, Viewer
+from gameserver.services.accounts import Accounts
+from gameserver.services.lobby import Lobby, LobbyLimits
+from gameserver.services.refusals import Refusal
+from gameserver.services.requests import Requests
+from gameserver.services.wallet import Wallet
+from persistence.interfaces import RoomRow, StorageUnavailable
+from persistence.memory import MemoryStore
+from protocol import codec
+from protocol.messages import (
+    AnyOutbound,
+    Hello,
+    Inbound,
+    Joined,
+    LeftCode,
+    ReplyCode,
+    ServerPing,
+    Welcome,
+)
+from tests.services.games import TinyGame
+
+SECOND_NS = 1_000_000_000
+REPLY_TIMEOUT_S = 5.0
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+
+class ManualClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.ns = 1_000 * SECOND_NS
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def wall_ms(self) -> int:
+        return 1_700_000_000_000 + self.ns // 1_000_000
+
+    def entropy(self, count: int) -> bytes:
+        return os.urandom(count)
+
+
+class FakeHost:
+    """Rooms without games: they note who is there and send what a test gives them."""
+
+    def __init__(self) -> None:
+        self.viewers: dict[int, list[Viewer]] = {}
+        self.commands: list[tuple[int, int, int, bytes]] = []
+        self.caught_up: list[tuple[int, int]] = []
+        self.resyncs: list[int] = []
+        self.lost_accounts: list[int] = []
+        self.refuse_with: dict[int, Refusal] = {}
+        self.opening: asyncio.Event | None = None
+        self.command_error: Exception | None = None
+
+    async def join(
+        self, row: RoomRow, viewer: Viewer, request: int, *, watch: bool, closed_tick: int | None
+    ) -> Refusal | None:
+        if self.opening is not None:
+            await self.opening.wait()
+        if row.room_id in self.refuse_with:
+            return self.refuse_with[row.room_id]
+        sitting = self.viewers.setdefault(row.room_id, [])
+        if not watch and len(sitting) >= TinyGame.seats_max:
+            return Refusal(ReplyCode.ROOM_FULL)
+        sitting.append(viewer)
+        viewer.joined(row.room_id, 0, closed_tick or 0)
+        seat = -1 if watch else len(sitting)
+        viewer.send(
+            codec.joined(
+                Joined(request, row.room_id, row.code, row.game, row.rules_version, seat, 0, 0, "")
+            )
+        )
+        viewer.send(codec.full(row.room_id, closed_tick or 0, b"\x90", b"\x90"))
+        return None
+
+    def command(self, room_id: int, viewer: Viewer, number: int, body: bytes) -> None:
+        if self.command_error is not None:
+            raise self.command_error
+        self.commands.append((room_id, viewer.account, number, body))
+
+    def leave(self, room_id: int, viewer: Viewer, request: int) -> bool:
+        if viewer not in self.viewers.get(room_id, ()):
+            return False
+        self.viewers[room_id].remove(viewer)
+        viewer.left(room_id)
+        viewer.send(codec.reply_ok(request, ()))
+        viewer.send(codec.left(room_id, LeftCode.LEFT))
+        return True
+
+    def lost(self, viewer: Viewer) -> None:
+        self.lost_accounts.append(viewer.account)
+        for viewers in self.viewers.values():
+            while viewer in viewers:
+                viewers.remove(viewer)
+
+    def resync(self, room_id: int, viewer: Viewer) -> None:
+        self.resyncs.append(room_id)
+
+    def catch_up(self, room_id: int, viewer: Viewer, closed_tick: int) -> None:
+        self.caught_up.append((room_id, closed_tick))
+
+    def seats(self, room_id: int) -> tuple[int, int] | None:
+        viewers = self.viewers.get(room_id)
+        return None if viewers is None else (len(viewers), TinyGame.seats_max)
+
+    def tick(self, room_id: int, tick: int, changes: bytes = b"\x90") -> None:
+        """Send one tick's delta to everybody in the room."""
+        shared = SharedFrame(codec.delta(room_id, tick - 1, tick, changes))
+        for viewer in list(self.viewers[room_id]):
+            viewer.deliver(room_id, tick, None, shared)
+
+
+class Storage(MemoryStore):
+    """A store that can be away."""
+
+    is_away = False
+
+    async def balance(self, account: int) -> int | None:
+        if self.is_away:
+            raise StorageUnavailable
+        return await super().balance(account)
+
+
+class Rig:
+    """A running server, everything in reach."""
+
+    def __init__(self, **settings: Any) -> None:
+        defaults = Config(host="127.0.0.1", port=0, admin_port=0, store="memory")
+        self.config = replace(defaults, **settings)
+        self.clock = ManualClock()
+        self.host = FakeHost()
+        self.store = Storage()
+        self.metrics = Metrics()
+        self.unready = ""
+        self._peers: list[Peer] = []
+        self._started = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        # A task of its own, because a fixture is set up and torn down by different tasks, and a
+        # task group must be left by the task that entered it.
+        self._running = asyncio.get_running_loop().create_task(self._run())
+        started = asyncio.get_running_loop().create_task(self._started.wait())
+        await asyncio.wait((self._running, started), return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if self._running.done():
+            self._running.result()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        for peer in self._peers:
+            await peer.end()
+        self._ended.set()
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            await self._running
+
+    async def _run(self) -> None:
+        await self.store.start()
+        async with asyncio.TaskGroup() as tasks:
+            self.server = self._server(tasks)
+            await self.server.start_admin()
+            try:
+                await self.server.start()
+                self._started.set()
+                await self._ended.wait()
+            finally:
+                await self.server.stop()
+
+    def _server(self, tasks: asyncio.TaskGroup) -> NetServer:
+        key = Ed25519PrivateKey.generate()
+        self.accounts = Accounts(
+            self.store, key, lambda: self.clock.wall_ms() // 1000, play_money_minor=1000
+        )
+        limits = LobbyLimits(rooms_max=100, rooms_per_account_max=3)
+        games = {TinyGame.name: TinyGame()}
+        self.lobby = Lobby(self.store, games, self.host, limits, self.clock.now_ns)
+        self.wallet = Wallet(self.store)
+        requests = Requests(self.store, self.lobby, self.wallet)
+        services = Services(self.accounts, self.lobby, requests, self.wallet)
+        inside = Inside(self.host, services, self.metrics, self.clock, lambda: self.unready)
+        return NetServer(self.config, inside, tasks)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass and do what is due by then."""
+        self.clock.ns += round(seconds * SECOND_NS)
+        self.server.edge.wheel.advance(self.clock.ns)
+
+    def break_storage(self) -> None:
+        """Let no call of storage succeed from now on."""
+        self.store.is_away = True
+
+    async def room(self) -> int:
+        """Make a room."""
+        row = await self.lobby.create(1, TinyGame.name, os.urandom(8), listed=True, settings=b"")
+        assert isinstance(row, RoomRow), "the limits of tests allow a room"
+        return row.room_id
+
+    async def raw(self) -> "Peer":
+        """Connect without saying anything."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        peer = Peer(reader, writer)
+        self._peers.append(peer)
+        return peer
+
+    async def peer(self, *fields: str) -> "Peer":
+        """Connect and upgrade, without a Hello."""
+        peer = await self.raw()
+        peer.write(upgrade_request(*fields))
+        head = await peer.read_head()
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        return peer
+
+    async def player(self, name: str = "ann", token: str = "") -> "Peer":
+        """Connect as a guest and read the Welcome."""
+        peer = await self.peer()
+        peer.send(Hello([1], token, name, "test"))
+        welcome = await peer.message()
+        assert isinstance(welcome, Welcome), welcome
+        peer.account, peer.token = welcome.account, welcome.token
+        return peer
+
+    async def until(self, is_so: Any) -> None:
+        """Let the server work until something is so."""
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            while not is_so():  # noqa: ASYNC110 - What is waited for happens elsewhere.
+                await asyncio.sleep(0)
+
+    def connection(self, account: int) -> Connection:
+        """Return the server's end of a player's socket."""
+        listener = self.server.listener
+        return next(one for one in listener.connections if one.account == account)
+
+
+class Peer:
+    """One client's socket, byte by byte. It answers nothing by itself."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.account = 0
+        self.token = ""
+
+    def write(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    def frame(self, opcode: int, payload: bytes, *, is_last: bool = True) -> None:
+        self.write(client_frame(opcode, payload, is_last=is_last))
+
+    def send(self, message: Inbound) -> None:
+        self.frame(BINARY, codec.encode_inbound(message))
+
+    async def read_head(self) -> bytes:
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def read_frame(self) -> tuple[int, bytes]:
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            first, length = await self.reader.readexactly(2)
+            assert first & 0x80, "the server never fragments"
+            assert length < 128, "the server never masks"
+            if length == 126:
+                (length,) = struct.unpack("!H", await self.reader.readexactly(2))
+            elif length == 127:
+                (length,) = struct.unpack("!Q", await self.reader.readexactly(8))
+            return first & 0x0F, await self.reader.readexactly(length)
+
+    async def message(self) -> AnyOutbound:
+        """Return the next message, but for the server's pings."""
+        while True:
+            opcode, payload = await self.read_frame()
+            if opcode == PING:
+                continue
+            assert opcode == BINARY, (opcode, payload)
+            message = codec.decode_outbound(payload)
+            if type(message) is not ServerPing:
+                return message
+
+    async def close_code(self) -> int:
+        """Read to the close frame, answer it, and return its code."""
+        while True:
+            opcode, payload = await self.read_frame()
+            if opcode == CLOSE:
+                self.frame(CLOSE, payload[:2])
+                return int.from_bytes(payload[:2], "big")
+
+    async def read_all(self) -> bytes:
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            return await self.reader.read()
+
+    async def end(self) -> None:
+        """Drop the connection without a word."""
+        self.writer.transport.abort()
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(REPLY_TIMEOUT_S):
+                await self.writer.wait_closed()
+
+
+def upgrade_request(*fields: str, subprotocol: str | None = "gs.v1", path: str = "/ws") -> bytes:
+    """Return the head of a request for an upgrade, with more ``fields`` as they are."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: localhost",
+        "Upgrade: WebSocket",
+        "Connection: keep-alive, Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        *([f"Sec-WebSocket-Protocol: {subprotocol}"] if subprotocol else []),
+        *fields,
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def client_frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
+    """Return one masked frame."""
+    mask = b"\x01\x02\x03\x04"
+    masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    first = bytes((0x80 * is_last | opcode,))
+    if len(payload) < 126:
+        length = bytes((0x80 | len(payload),))
+    elif len(payload) < 2**16:
+        length = b"\xfe" + struct.pack("!H", len(payload))
+    else:
+        length = b"\xff" + struct.pack("!Q", len(payload))
+    return first + length + mask + masked
+
+
+def packed(value: object) -> msgspec.Raw:
+    """Return a body, packed."""
+    return msgspec.Raw(codec.packed(value))
