@@ -34,13 +34,15 @@ class Behaviour(Protocol):
 class GameBots:
     """How one game is played by bots.
 
-    When at least ``players_for_all`` bots have played for ``long_enough_s`` in a room, every kind
-    of command must have been accepted once.
+    ``settings`` are those of a room; the number it is given grows with each of a run's rooms.
+    When ``players_for_all`` bots have played for ``long_enough_s`` in each of ``rooms_for_all``
+    rooms, or for longer in fewer, every kind of command must have been accepted once.
     """
 
     game: str
     make: Callable[[Random, Wanted], Behaviour]
-    settings: Callable[[Random], Mapping[str, Any]]
+    settings: Callable[[Random, int], Mapping[str, Any]]
     players_for_all: int
     long_enough_s: float
+    rooms_for_all: int = 1
     uses_money: bool = False

@@ -83,15 +83,18 @@ class Bot:
     async def _enter(self, after: int) -> tuple[int, ClientRoom] | None:
         """Join the room that follows; None when the run ends meanwhile."""
         started_ns = time.monotonic_ns()
+        last = ""
         for _ in range(JOIN_ATTEMPTS):
             try:
                 generation, code = await self._place.code(self.client, after)
                 room = await self.client.join(code=code, timeout_ms=JOIN_TIMEOUT_MS)
             except (ConnectionLost, RoomClosed) as error:
+                last = str(error)
                 self._tally.count(f"joins_failed_{type(error).__name__}")
             except AnswerTimeout as error:
                 self._tally.error("join", f"bot {self.number}: {error}")
             except RequestRefused as error:
+                last = str(error)
                 self._tally.count(f"joins_refused_{error.name}")
                 if error.code in _NEXT_ROOM:
                     after = max(after, self._place.generation)
@@ -105,7 +108,7 @@ class Bot:
                     await self._crew.stopping.wait()
             if self._crew.stopping.is_set():
                 return None
-        raise ConnectionLost(f"no room after {JOIN_ATTEMPTS} attempts")
+        raise ConnectionLost(f"no room after {JOIN_ATTEMPTS} attempts: {last}")
 
     async def _play(self, room: ClientRoom, generation: int) -> None:
         game = room.game

@@ -1,6 +1,6 @@
 """The games that bots can play."""
 
-from scripts.loadtest import conquest, keno
+from scripts.loadtest import conquest, keno, quiz
 from scripts.loadtest.behaviour import GameBots
 
-GAMES: dict[str, GameBots] = {bots.game: bots for bots in (keno.BOTS, conquest.BOTS)}
+GAMES: dict[str, GameBots] = {bots.game: bots for bots in (quiz.BOTS, keno.BOTS, conquest.BOTS)}

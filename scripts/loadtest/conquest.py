@@ -203,7 +203,7 @@ def _neighbours(sight: Sight) -> tuple[tuple[int, ...], ...]:
     return beside
 
 
-def _settings(rng: Random) -> Mapping[str, Any]:
+def _settings(rng: Random, _number: int) -> Mapping[str, Any]:
     return {
         "world": rng.choice(("halcyra", "tarn")),
         "fog": rng.random() < 0.5,

@@ -42,7 +42,7 @@ class Keno:
         """Bet, mostly; take a bet back now and then; try what is not allowed."""
         rng = self._rng
         if sight.game.enum("phase") != "OPEN":
-            return self._bet(sight) if rng.random() < 0.3 else None
+            return self._bet(sight)  # Refused: betting is closed.
         bets = sight.game.rows("bets")
         standing = [key for key, bet in bets.items() if bet.get("stands")]
         chance = rng.random()
@@ -176,7 +176,7 @@ def draw(room_id: int, round_number: int, seed: bytes) -> list[int]:
     return balls[:DRAWN]
 
 
-def _settings(rng: Random) -> Mapping[str, Any]:
+def _settings(rng: Random, _number: int) -> Mapping[str, Any]:
     return {
         "round_seconds": rng.choice(ROUND_SECONDS),
         "stake_max_minor": 2_000_000,

@@ -6,20 +6,23 @@ ended; it knows no state of theirs.
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocol.client import Client, ConnectionLost
 from scripts.loadtest.plan import RoomPlan
 from scripts.loadtest.tally import Tally
 
-MAKE_TIMEOUT_S = 30.0
+MAKE_TIMEOUT_MS = 20_000
+MADE_TIMEOUT_S = 30.0
 
 
 class Place:
     """Where a group of bots plays. ``generation`` counts the rooms that were here."""
 
-    def __init__(self, plan: RoomPlan, settings: Mapping[str, Any], tally: Tally) -> None:
+    def __init__(
+        self, plan: RoomPlan, settings: Callable[[int], Mapping[str, Any]], tally: Tally
+    ) -> None:
         self.plan = plan
         self.generation = 0
         self._settings = settings
@@ -40,7 +43,7 @@ class Place:
             return self.generation, await self._make(client)
         generation, code = self.generation, self._code
         try:
-            async with asyncio.timeout(MAKE_TIMEOUT_S):
+            async with asyncio.timeout(MADE_TIMEOUT_S):
                 return generation, await asyncio.shield(code)
         except TimeoutError as error:
             raise ConnectionLost("the room was not made in time") from error
@@ -63,7 +66,10 @@ class Place:
         code = self._code = asyncio.get_running_loop().create_future()
         try:
             created = await client.create(
-                self.plan.game, settings=self._settings, listed=False, timeout_ms=20_000
+                self.plan.game,
+                settings=self._settings(self.plan.number + self.generation),
+                listed=False,
+                timeout_ms=MAKE_TIMEOUT_MS,
             )
         except BaseException as error:  # Also when this bot is told to end: others wait for it.
             if self._code is code:

@@ -12,9 +12,10 @@ CLIENTS_PER_ROOM = 10
 
 @dataclass(frozen=True)
 class RoomPlan:
-    """One room: its game and the bots that play in it."""
+    """One room: its game, its number among those of that game, and the bots that play in it."""
 
     game: str
+    number: int
     first_bot: int
     bots: int
 
@@ -58,8 +59,8 @@ def placed(plan: Plan, seats_max: dict[str, int]) -> Plan:
     for game, clients, rooms in zip(plan.games, shares, wanted, strict=True):
         needed = -(-clients // seats_max[game])
         count = min(max(rooms, needed), clients)
-        for bots in _even(clients, count) if count else []:
-            places.append(RoomPlan(game, first, bots))
+        for number, bots in enumerate(_even(clients, count) if count else []):
+            places.append(RoomPlan(game, number, first, bots))
             first += bots
     return replace(plan, rooms=len(places), places=tuple(places))
 

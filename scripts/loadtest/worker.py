@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from protocol.client.transport import Dial, dial_websocket
@@ -64,7 +65,7 @@ class Shift:
     def _make_bots(self) -> Iterator[Bot]:
         for place_plan in self._plan.places:
             rng = rng_of(self._plan.seed, "room", place_plan.first_bot)
-            settings = self._crew.games[place_plan.game].settings(rng)
+            settings = partial(self._crew.games[place_plan.game].settings, rng)
             place = Place(place_plan, settings, self.tally)
             for number in range(place_plan.first_bot, place_plan.first_bot + place_plan.bots):
                 yield Bot(self._crew, number, place, rng_of(self._plan.seed, "bot", number))
