@@ -77,9 +77,10 @@ class Committer:
     def submit(self, works: Sequence[Work], beat: int) -> None:
         """Take the works of a slot (perhaps none) that ended at this beat."""
         self.beat = beat
+        if works or self.behind_since_ns is not None:
+            self._slots_ahead += 1  # Time that passes counts, even if nothing is decided in it.
         if works:
             self._waiting.extend(works)
-            self._slots_ahead += 1
             self._wake.set()
         elif self._clock.now_ns() >= self._clock_due_ns:
             self._wake.set()
@@ -92,11 +93,12 @@ class Committer:
             while self._waiting:
                 count = fitting(self._waiting)
                 works, self._waiting = self._waiting[:count], self._waiting[count:]
-                if not self._waiting:
-                    self._slots_ahead = 0
+                self._slots_ahead = 0
                 await self._make_durable(works)
+            self._slots_ahead = 0
             if self._clock.now_ns() >= self._clock_due_ns:
                 await self._store_clocks()
+                self._slots_ahead = 0
 
     def stop(self) -> None:
         """Let ``run`` end when nothing waits."""

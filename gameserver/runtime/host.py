@@ -38,6 +38,7 @@ DEFER_AFTER_MS = 1_500  # Commands that no tick has taken are deferred within 2 
 BUSY_RETRY_MS = 100
 UNAVAILABLE_RETRY_MS = 1_000
 SEED_BYTES = 32
+FIELD_CHARS_MAX = 64
 
 
 class RoomHost:
@@ -109,7 +110,8 @@ class RoomHost:
         try:
             command = opened.room.decode(body)
         except msgspec.ValidationError as error:
-            code = InvalidCode.UNKNOWN_COMMAND if "tag" in str(error) else InvalidCode.MALFORMED
+            is_tag = str(error).endswith("at `$[0]`")
+            code = InvalidCode.UNKNOWN_COMMAND if is_tag else InvalidCode.MALFORMED
             viewer.send(codec.invalid(room_id, number, code, _field_of(error)))
             return
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -339,5 +341,5 @@ _REPLY = {
 
 def _field_of(error: msgspec.ValidationError) -> str:
     """Return the part of the body that is at fault, as msgspec names it: ``$[2]``."""
-    text = str(error)
-    return text[text.rindex("`") - 1 :][:64] if text.count("`") < 2 else text.split("`")[-2][:64]
+    _, _, place = str(error).partition(" - at `")
+    return place.removesuffix("`")[:FIELD_CHARS_MAX]

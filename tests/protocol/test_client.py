@@ -34,7 +34,7 @@ from protocol.messages import (
 )
 from protocol.view import Applied, View
 from tests.protocol.peer import FIRST_TICK, GAME, MINE, TICK_STEP, TOTAL, ToyServer
-from tests.protocol.virtual import now_ns, virtual
+from tests.virtual import now_ns, virtual
 
 
 def client_of(server: ToyServer, **options: Any) -> Client:

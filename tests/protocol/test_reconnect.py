@@ -31,7 +31,7 @@ from protocol.messages import (
 )
 from protocol.view import View
 from tests.protocol.peer import FIRST_TICK, GAME, MINE, TOTAL, ToyServer
-from tests.protocol.virtual import now_ns, virtual
+from tests.virtual import now_ns, virtual
 
 
 def client_of(server: ToyServer, **options: Any) -> Client:
