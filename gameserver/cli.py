@@ -8,7 +8,7 @@ import http.client
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +19,6 @@ import msgspec
 
 from gameserver import __version__, app, logs
 from gameserver.config import Config, ConfigError, Loaded, Setting, load, settings, shown
-from gameserver.net.listener import ListenFailed
-from persistence.interfaces import RoomRow, SchemaMismatch, StorageError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -36,6 +34,18 @@ Exit codes:
   3    database unreachable, or its schema is newer than this server
   4    port in use
   143  ended by SIGTERM before everything was handed over"""
+
+# By name, because the command line knows the application alone and not what lies below it.
+ERROR_CODES = {
+    "gameserver.config.settings.ConfigError": EXIT_USAGE,
+    "gameserver.net.listener.PortInUse": EXIT_PORT,
+    "gameserver.net.listener.ListenFailed": EXIT_USAGE,
+    "persistence.interfaces.StorageError": EXIT_DATABASE,
+    "persistence.embedded_host.ServerFailed": EXIT_DATABASE,
+    "persistence.embedded_host.WrongMajor": EXIT_DATABASE,
+    "persistence.embedded_host.EmbeddedError": EXIT_USAGE,
+    "persistence.sealing.KeysUnusable": EXIT_USAGE,
+}
 
 HEALTH_TIMEOUT_S = 2.0
 DATABASE = frozenset({"store", "postgres", "data_dir"})
@@ -135,10 +145,25 @@ def rooms(config_file: Path | None, is_json: bool, **flags: object) -> None:
     """List the rooms in the database that have not ended."""
     with one_line_errors():
         rows = app.rooms(_configured(config_file, flags))
+    lines = [
+        {
+            "room": row.room_id,
+            "code": row.code,
+            "game": row.game,
+            "status": row.status.name.lower(),
+            "listed": row.listed,
+            "creator": row.creator,
+            "shard": row.shard,
+            "rules_version": row.rules_version,
+            "note": row.note,
+        }
+        for row in rows
+    ]
     if is_json:
-        _print_json([_room_fields(row) for row in rows])
+        _print_json(lines)
         return
-    _print_table(("room", "code", "game", "status", "listed", "note"), map(_room_cells, rows))
+    heads = ("room", "code", "game", "status", "note")
+    _print_table(heads, ([line[head] for head in heads] for line in lines))
 
 
 @command_line.command("config", epilog=EXIT_CODES)
@@ -194,21 +219,31 @@ def health(config_file: Path | None, **flags: object) -> None:
 
 
 @contextmanager
-def one_line_errors() -> Any:
+def one_line_errors() -> Iterator[None]:
     """Print what a person can mend as one line, and exit with its code."""
     try:
         yield
-    except ConfigError as error:
-        _fail(EXIT_USAGE, str(error))
-    except ListenFailed as error:
-        _fail(EXIT_PORT if error.is_in_use else EXIT_USAGE, str(error))
-    except SchemaMismatch as error:
-        _fail(EXIT_DATABASE, f"database: {error}")
-    except StorageError as error:
-        _fail(EXIT_DATABASE, f"database: {str(error) or type(error).__name__}")
-    except PermissionError as error:
-        # Most often the data directory.
-        _fail(EXIT_USAGE, f"{error.filename}: {error.strerror}")
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise  # A mistake of ours: it is shown whole, and Python exits with 1.
+        _fail(code, _told(error))
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the code to exit with because of ``error``, or None if nobody can mend it."""
+    for kind in type(error).__mro__:
+        code = ERROR_CODES.get(f"{kind.__module__}.{kind.__qualname__}")
+        if code is not None:
+            return code
+    # A directory or file that was named in a setting: the data directory, most often.
+    return EXIT_USAGE if isinstance(error, OSError) and error.filename else None
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _loaded(config_file: Path | None, flags: dict[str, object]) -> Loaded:
@@ -244,25 +279,6 @@ def _asked(config: Config) -> tuple[bool, str]:
         return False, f"no answer from {host}:{config.admin_port}: {error}"
     finally:
         connection.close()
-
-
-def _room_fields(row: RoomRow) -> dict[str, object]:
-    return {
-        "room": row.room_id,
-        "code": row.code,
-        "game": row.game,
-        "status": row.status.name.lower(),
-        "listed": row.listed,
-        "creator": row.creator,
-        "shard": row.shard,
-        "rules_version": row.rules_version,
-        "note": row.note,
-    }
-
-
-def _room_cells(row: RoomRow) -> tuple[object, ...]:
-    listed = "yes" if row.listed else "no"
-    return row.room_id, row.code, row.game, row.status.name.lower(), listed, row.note
 
 
 def _print_json(value: object) -> None:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from gameserver.net.exposition import CONTENT_TYPE, Exposition
-from gameserver.net.listener import ListenFailed
+from gameserver.net.listener import listen_failure
 
 SHUTDOWN_S = 1.0
 
@@ -40,7 +40,7 @@ class Admin:
                 await web.TCPSite(self._runner, host, port).start()
             except OSError as error:
                 await self._runner.cleanup()
-                raise ListenFailed(host, port, error) from error
+                raise listen_failure(host, port, error) from error
         bound: int = self._runner.addresses[0][1]
         return bound
 

@@ -13,12 +13,12 @@ from gameserver.net.edge import Edge
 from gameserver.net.jobs import Jobs
 from gameserver.runtime.viewers import Viewer
 from gameserver.services.accounts import Accounts, TokenExpired, TokenInvalid
+from gameserver.services.doors import Doors, Rooms, Visitor
 from gameserver.services.lobby import Lobby
 from gameserver.services.names import BadName
-from gameserver.services.refusals import Refusal
+from gameserver.services.refusals import UNAVAILABLE_RETRY_MS, Refusal
 from gameserver.services.requests import Requests
 from gameserver.services.wallet import Wallet
-from persistence.interfaces import RoomRow, RoomStatus
 from protocol import codec
 from protocol.closes import CloseCode
 from protocol.messages import (
@@ -28,7 +28,6 @@ from protocol.messages import (
     DeferralCode,
     Hello,
     Join,
-    JoinBy,
     Leave,
     Ping,
     Pong,
@@ -39,37 +38,13 @@ from protocol.messages import (
 )
 
 BUSY_RETRY_MS = 500
-UNAVAILABLE_RETRY_MS = 1_000
-ANY_ATTEMPTS = 8
-# Answers of a room after which another room may take the player.
-_TRY_ANOTHER = frozenset(
-    {ReplyCode.ROOM_FULL, ReplyCode.ROOM_ENDED, ReplyCode.ROOM_SET_ASIDE, ReplyCode.REFUSED}
-)
-_CLOSED_STATUS = {
-    RoomStatus.ENDED: ReplyCode.ROOM_ENDED,
-    RoomStatus.SET_ASIDE: ReplyCode.ROOM_SET_ASIDE,
-}
 
 
-class JoinRefused(Protocol):
-    """Why a room did not take somebody in."""
-
-    @property
-    def code(self) -> ReplyCode: ...
-    @property
-    def detail(self) -> str: ...
-
-
-class Host(Protocol):
+class Host(Rooms, Protocol):
     """The rooms, as the edge uses them. `runtime.host.RoomHost` is one."""
-
-    async def join(
-        self, row: RoomRow, viewer: Viewer, request: int, *, watch: bool, closed_tick: int | None
-    ) -> JoinRefused | None: ...
 
     def command(self, room_id: int, viewer: Viewer, number: int, body: bytes) -> None: ...
     def leave(self, room_id: int, viewer: Viewer, request: int) -> bool: ...
-    def lost(self, viewer: Viewer) -> None: ...
     def resync(self, room_id: int, viewer: Viewer) -> None: ...
     def catch_up(self, room_id: int, viewer: Viewer, closed_tick: int) -> None: ...
 
@@ -96,6 +71,7 @@ class Dispatcher:
         self._host = host
         self._services = services
         self._jobs = jobs
+        self._doors = Doors(host, services.lobby)
         # All that the session lets through after Hello.
         self._takers: dict[type, Callable[[Connection, Any], None]] = {
             Command: self._command,
@@ -211,67 +187,26 @@ class Dispatcher:
             connection.send(codec.reply_ok(message.request, answer))
 
     async def _join(self, connection: Connection, message: Join) -> None:
-        if message.by == JoinBy.ANY:
-            refusal = await self._join_any(connection, message)
-        else:
-            lobby = self._services.lobby
-            if isinstance(message.value, int):
-                row = await lobby.by_id(message.value)
-            else:
-                row = await lobby.by_code(message.value)
-            refusal = await self._enter_room(connection, message, row, None)
+        if self._sees_too_much(connection, message.request):
+            return
+        visitor = Visitor(connection, partial(_has_gone, connection))
+        refusal = await self._doors.join(visitor, message)
         if refusal is not None:
             _refuse(connection, message.request, refusal)
-
-    async def _join_any(self, connection: Connection, message: Join) -> Refusal | None:
-        lobby = self._services.lobby
-        tried: frozenset[int] = frozenset()
-        refusal: Refusal | None = None
-        for _ in range(ANY_ATTEMPTS):
-            row = await lobby.any(
-                connection.account, str(message.value), tried, watch=message.watch
-            )
-            if isinstance(row, Refusal):
-                return row
-            try:
-                refusal = await self._enter_room(connection, message, row, None)
-            finally:
-                lobby.placed(row.room_id)
-            if refusal is None or refusal.code not in _TRY_ANOTHER:
-                return refusal
-            tried |= {row.room_id}
-        return refusal
 
     async def _resume(self, connection: Connection, message: Resume) -> None:
-        row = await self._services.lobby.by_id(message.room)
-        refusal = await self._enter_room(connection, message, row, message.closed_tick)
+        if self._sees_too_much(connection, message.request):
+            return
+        visitor = Visitor(connection, partial(_has_gone, connection))
+        refusal = await self._doors.resume(visitor, message)
         if refusal is not None:
             _refuse(connection, message.request, refusal)
 
-    async def _enter_room(
-        self,
-        connection: Connection,
-        message: Join | Resume,
-        row: RoomRow | None,
-        closed_tick: int | None,
-    ) -> Refusal | None:
-        if row is None:
-            return Refusal(ReplyCode.NOT_FOUND)
-        if row.game not in self._services.lobby.games:
-            return Refusal(ReplyCode.UNKNOWN_GAME, row.game)
-        if row.status != RoomStatus.OPEN:
-            return Refusal(_CLOSED_STATUS[row.status])
-        if connection.rooms >= self._edge.limits.rooms_max:
-            return Refusal(ReplyCode.TOO_MANY_ROOMS, "too many rooms on one connection")
-        if _has_gone(connection):
-            return None  # Its rooms have been told.
-        refused = await self._host.join(
-            row, connection, message.request, watch=message.watch, closed_tick=closed_tick
-        )
-        if _has_gone(connection):
-            # It went while the room was being opened, before the room knew of it.
-            self._host.lost(connection)
-        return None if refused is None else Refusal(refused.code, refused.detail)
+    def _sees_too_much(self, connection: Connection, request: int) -> bool:
+        if connection.rooms < self._edge.limits.rooms_max:
+            return False
+        _refuse(connection, request, Refusal(ReplyCode.TOO_MANY_ROOMS, "on one connection"))
+        return True
 
 
 def _refuse(connection: Connection, request: int, refusal: Refusal) -> None:

@@ -6,7 +6,6 @@ It holds these things together and does nothing with them.
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gameserver.config import Config
 from gameserver.net.counters import NetCounters
 from gameserver.net.limits import Admission, AdmissionLimits
 from gameserver.net.outbox import OutboxLimits
@@ -18,6 +17,45 @@ RECEIVE_BYTES = 64 * 1024
 WHEEL_SLOT_NS = 50_000_000
 # Messages that are no commands are cheap, but not free: pings, requests, fragments.
 MESSAGES_PER_COMMAND = 5
+
+
+class Settings(Protocol):
+    """What whoever runs the server tells the edge; `gameserver.config.Config` has all of it."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def admin_host(self) -> str: ...
+    @property
+    def admin_port(self) -> int: ...
+    @property
+    def origin(self) -> tuple[str, ...]: ...
+    @property
+    def connections_max(self) -> int: ...
+    @property
+    def connections_per_address_max(self) -> int: ...
+    @property
+    def connections_unauthenticated_max(self) -> int: ...
+    @property
+    def handshakes_per_second(self) -> int: ...
+    @property
+    def message_bytes_max(self) -> int: ...
+    @property
+    def command_rate(self) -> int: ...
+    @property
+    def command_burst(self) -> int: ...
+    @property
+    def outbox_soft_bytes(self) -> int: ...
+    @property
+    def outbox_hard_bytes(self) -> int: ...
+    @property
+    def hello_timeout_ns(self) -> int: ...
+    @property
+    def ping_interval_ns(self) -> int: ...
+    @property
+    def idle_timeout_ns(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +80,30 @@ class EdgeLimits:
     rooms_max: int = 64
 
     @classmethod
-    def of(cls, config: Config) -> "EdgeLimits":
+    def of(cls, settings: Settings) -> "EdgeLimits":
         """Return the limits that the settings ask for."""
         return cls(
-            message_bytes_max=config.message_bytes_max,
-            command_rate=config.command_rate,
-            command_burst=config.command_burst,
+            message_bytes_max=settings.message_bytes_max,
+            command_rate=settings.command_rate,
+            command_burst=settings.command_burst,
             outbox=OutboxLimits(
-                soft_bytes=config.outbox_soft_bytes,
-                hard_bytes=config.outbox_hard_bytes,
+                soft_bytes=settings.outbox_soft_bytes,
+                hard_bytes=settings.outbox_hard_bytes,
                 stall_ns=5 * SECOND_NS,
             ),
-            hello_timeout_ns=config.hello_timeout_ns,
-            ping_interval_ns=config.ping_interval_ns,
-            idle_timeout_ns=config.idle_timeout_ns,
+            hello_timeout_ns=settings.hello_timeout_ns,
+            ping_interval_ns=settings.ping_interval_ns,
+            idle_timeout_ns=settings.idle_timeout_ns,
         )
 
 
-def admission_limits(config: Config) -> AdmissionLimits:
+def admission_limits(settings: Settings) -> AdmissionLimits:
     """Return the bounds on connections that the settings ask for."""
     return AdmissionLimits(
-        connections_max=config.connections_max,
-        per_address_max=config.connections_per_address_max,
-        unauthenticated_max=config.connections_unauthenticated_max,
-        handshakes_per_second=config.handshakes_per_second,
+        connections_max=settings.connections_max,
+        per_address_max=settings.connections_per_address_max,
+        unauthenticated_max=settings.connections_unauthenticated_max,
+        handshakes_per_second=settings.handshakes_per_second,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from gameserver.net.connection import Connection
-from persistence.interfaces import StorageError
+from gameserver.services.refusals import UNAVAILABLE_ERRORS
 from protocol.closes import CloseCode
 
 IN_FLIGHT_MAX = 1024
@@ -53,7 +53,7 @@ class Jobs:
         try:
             async with asyncio.timeout(self._deadline_s):
                 await job()
-        except (StorageError, TimeoutError) as error:
+        except UNAVAILABLE_ERRORS as error:
             log.warning("request_unanswered", cause=type(error).__name__)
             on_unavailable()
         except Exception:

@@ -3,6 +3,10 @@
 The head of a request is read here, up to its empty line. A request for an upgrade at ``/ws``
 becomes a `Connection`; anything else goes to aiohttp as it is, which then owns the conversation.
 What is said afterwards is not known here.
+
+    Exception
+      ListenFailed     the port cannot be had
+        PortInUse      because somebody else has it
 """
 
 import asyncio
@@ -38,12 +42,19 @@ log = structlog.get_logger()
 
 
 class ListenFailed(Exception):
-    """The port cannot be had. ``is_in_use`` tells whether somebody else has it."""
+    """The port cannot be had. The message is one line."""
 
-    def __init__(self, host: str, port: int, error: OSError) -> None:
-        self.is_in_use = error.errno == errno.EADDRINUSE
-        why = "is in use" if self.is_in_use else f"cannot be listened on: {error.strerror or error}"
-        super().__init__(f"port {port} on {host} {why}")
+
+class PortInUse(ListenFailed):
+    """Somebody else has the port."""
+
+
+def listen_failure(host: str, port: int, error: OSError) -> ListenFailed:
+    """Return what to raise for an error of the system."""
+    where = f"port {port} on {host}"
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(f"{where} is in use")
+    return ListenFailed(f"{where} cannot be listened on: {error.strerror or error}")
 
 
 class Role(Enum):
@@ -78,7 +89,7 @@ class Listener:
                     lambda: Front(self), host, port, backlog=BACKLOG
                 )
         except OSError as error:
-            raise ListenFailed(host, port, error) from error
+            raise listen_failure(host, port, error) from error
         self._advance()
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from gameserver.config import Config
 from gameserver.net.admin import Admin
 from gameserver.net.dispatch import Dispatcher, Host, Services
-from gameserver.net.edge import WHEEL_SLOT_NS, Edge, EdgeLimits, admission_limits
+from gameserver.net.edge import WHEEL_SLOT_NS, Edge, EdgeLimits, Settings, admission_limits
 from gameserver.net.exposition import Exposition
 from gameserver.net.jobs import Jobs
 from gameserver.net.limits import Admission
@@ -43,17 +42,17 @@ class Inside:
 class NetServer:
     """The edge of one process."""
 
-    def __init__(self, config: Config, inside: Inside, tasks: asyncio.TaskGroup) -> None:
-        self._config = config
+    def __init__(self, settings: Settings, inside: Inside, tasks: asyncio.TaskGroup) -> None:
+        self._settings = settings
         self._inside = inside
         now_ns = inside.clock.now_ns()
         self.edge = Edge(
-            limits=EdgeLimits.of(config),
-            admission=Admission(admission_limits(config)),
+            limits=EdgeLimits.of(settings),
+            admission=Admission(admission_limits(settings)),
             clock=inside.clock,
             wheel=Wheel(now_ns, WHEEL_SLOT_NS),
             phase=random.random,
-            origins=config.origin,
+            origins=settings.origin,
         )
         self._pages = Pages()
         dispatcher = Dispatcher(self.edge, inside.host, inside.services, Jobs(tasks))
@@ -71,16 +70,16 @@ class NetServer:
 
     async def start_admin(self) -> None:
         """Open the operator's port, so that it can be asked while the rest still starts."""
-        config = self._config
-        if config.admin_port:
-            self.admin_port = await self._admin.start(config.admin_host, config.admin_port)
+        settings = self._settings
+        if settings.admin_port:
+            self.admin_port = await self._admin.start(settings.admin_host, settings.admin_port)
             self._has_admin = True
 
     async def start(self) -> None:
         """Open the players' port; raise ListenFailed."""
         await self._pages.start()
-        self.port = await self.listener.start(self._config.host, self._config.port)
-        log.info("listening_started", host=self._config.host, port=self.port)
+        self.port = await self.listener.start(self._settings.host, self._settings.port)
+        log.info("listening_started", host=self._settings.host, port=self.port)
 
     async def drain(self, spread_s: float) -> None:
         """Let nobody in any more and say goodbye to all, spread over ``spread_s`` seconds."""
