@@ -40,13 +40,12 @@ _error_body = msgspec.msgpack.Decoder(ErrorBody)
 class _Asked:
     """One question without an answer."""
 
-    __slots__ = ("again", "answered", "payload", "sent")
+    __slots__ = ("again", "answered", "payload")
 
     def __init__(self, payload: bytes, answered: asyncio.Future[Answer], *, again: bool) -> None:
         self.payload = payload
         self.answered = answered
         self.again = again
-        self.sent = False
 
 
 class Requests:
@@ -96,9 +95,8 @@ class Requests:
         if len(payload) > INBOUND_BYTES_MAX:
             raise ValueError(f"a request of {len(payload)} bytes; {INBOUND_BYTES_MAX} are allowed")
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        asked = self._asked[number] = _Asked(payload, answered, again=again)
+        self._asked[number] = _Asked(payload, answered, again=again)
         if self._post is not None:
-            asked.sent = True
             self._post(payload)
         try:
             return await answered
@@ -110,14 +108,13 @@ class Requests:
         self._post = post
         for asked in self._asked.values():
             if not asked.answered.done():
-                asked.sent = True
                 post(asked.payload)
 
     def pause(self) -> None:
-        """Keep what may be asked again; fail what was sent and may not."""
+        """Keep what may be asked again and fail the rest: all of it had been sent."""
         self._post = None
         for asked in self._asked.values():
-            if asked.sent and not asked.again and not asked.answered.done():
+            if not asked.again and not asked.answered.done():
                 asked.answered.set_exception(ConnectionLost("the connection broke"))
 
     def end(self, error: ClientError) -> None:

@@ -228,6 +228,7 @@ class ToyServer:
         self.counts: dict[type, int] = {}
         self.refuse_dials = 0
         self.mute = False  # Nothing is answered any more.
+        self.deaf: set[type] = set()  # Messages of these kinds are not answered.
         self.answers: dict[str, Callable[[int], bytes]] = {}
         self.deferrals: list[tuple[DeferralCode, int]] = []
         self.dialled: list[float] = []
@@ -258,7 +259,7 @@ class ToyServer:
     def handle(self, side: Side, message: AnyInbound) -> None:
         """Do what a message asks for."""
         self.seen.append(message)
-        if not self.mute:
+        if not self.mute and type(message) not in self.deaf:
             _HANDLE[type(message)](self, side, message)
 
     def _hello(self, side: Side, message: Hello) -> None:

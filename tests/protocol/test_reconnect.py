@@ -212,10 +212,13 @@ async def test_a_tick_that_was_cut_in_two_is_yielded_once() -> None:
         server.rooms[5].advance()
         await anext(changes)
         server.faults[Command, 0] = "half"
-        outcome = await room.command([1, 5])
+        answers: list[tuple[Any, Any]] = []
+        room.submit([1, 5], lambda outcome: answers.append((outcome, total(room.view))))
         await room.until(lambda view: total(view) == 6)
         change = await anext(changes)
+        [(outcome, total_then)] = answers
         assert change.tick == outcome.tick
+        assert total_then == 6  # The outcome was held back until the view showed the effect.
         assert change.changes == [GAME, MINE, 1, GAME, TOTAL, 6]
 
 
@@ -232,6 +235,12 @@ async def test_a_gap_that_a_break_follows_is_mended_by_resuming() -> None:
         toy.advance()
         await room.until(lambda view: total(view) == 2)
         assert (client.counters.gaps, client.counters.resumed_gapless) == (1, 1)
+        lost, toy.viewers = toy.viewers, {}
+        toy.advance()
+        toy.viewers = lost
+        toy.advance()
+        await room.until(lambda view: total(view) == 4)
+        assert client.counters.gaps == 2
 
 
 @virtual
@@ -280,6 +289,26 @@ async def test_a_deferred_command_is_not_forgotten_over_a_break() -> None:
     sent = [message for message in server.seen if isinstance(message, Command)]
     assert len(sent) == 2
     assert server.rooms[5].executed == [5]
+
+
+@virtual
+async def test_a_retry_that_was_planned_before_a_break_does_not_come_too() -> None:
+    server = ToyServer()
+    server.deferrals = [(DeferralCode.BUSY, 3_000)]
+    async with client_of(server) as client:
+        room = await client.join(code="ABCDEF")
+        answers: list[Any] = []
+        room.submit([1, 5], answers.append, timeout_ms=20_000)
+        await asyncio.sleep(0.1)
+        server.sides[-1].cut()
+        await asyncio.sleep(0.1)
+        server.deaf = {Command}
+        await asyncio.sleep(10)
+        assert sum(isinstance(message, Command) for message in server.seen) == 2
+        server.deaf = set()
+        server.sides[-1].cut()
+        await room.until(lambda view: len(answers) == 1)
+        assert server.rooms[5].executed == [5]
 
 
 @virtual
