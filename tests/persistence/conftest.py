@@ -11,18 +11,43 @@ from persistence.memory import MemoryStore
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import Book
-from tests.persistence.postgres_fixture import PostgresServer, postgres_server
+from tests.persistence.postgres_fixture import PostgresServer, postgres_server, run_sql
 
 __all__ = ["postgres_server"]  # A fixture is found in the conftest by its name.
 
 OpenStore = Callable[[], Awaitable[Store]]
 
 
+# Without the guards, and faster than a new database for each test.
+_WIPE = """
+DO $$ DECLARE t record; BEGIN
+    PERFORM set_config('session_replication_role', 'replica', true);
+    FOR t IN
+        SELECT tablename FROM pg_tables
+        WHERE schemaname = 'public' AND tablename <> 'schema_migration'
+    LOOP
+        EXECUTE format('DELETE FROM %I', t.tablename);
+    END LOOP;
+END $$"""
+
+
+@pytest.fixture(scope="session")
+def _shared_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    with postgres_server.database(postgres_server.template("gs_test_stores", _migrated)) as dsn:
+        yield dsn
+
+
 @pytest.fixture
-def dsn(postgres_server: PostgresServer) -> Iterator[str]:
-    """Return the address of a new database with the schema of this code."""
-    template = postgres_server.template("gs_test_stores", _migrated)
-    with postgres_server.database(template) as dsn:
+def dsn(_shared_dsn: str) -> str:
+    """Return the address of a database with the schema of this code and nothing in it."""
+    run_sql(_shared_dsn, _WIPE)
+    return _shared_dsn
+
+
+@pytest.fixture
+def own_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """Return the address of such a database for a test that changes more than what it holds."""
+    with postgres_server.database(postgres_server.template("gs_test_stores", _migrated)) as dsn:
         yield dsn
 
 
@@ -80,8 +105,8 @@ async def book_of(dsn: str) -> dict[tuple[str, int], int]:
     try:
         assert await connection.fetch("SELECT * FROM drifted_account") == []
         rows = await connection.fetch(
-            "SELECT kind::text, CASE WHEN kind = 'issue' THEN 0 ELSE number END, sum(balance)::bigint"
-            " FROM account GROUP BY 1, 2"
+            "SELECT kind::text, CASE WHEN kind = 'issue' THEN 0 ELSE number END AS number,"
+            " sum(balance)::bigint FROM account GROUP BY 1, 2"
         )
         return {(kind, number): balance for kind, number, balance in rows}
     finally:
