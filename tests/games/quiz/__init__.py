@@ -1,0 +1,1 @@
+"""Tests of the quiz: its content, its judge, its rules, and whole rooms of it."""
