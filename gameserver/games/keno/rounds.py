@@ -34,8 +34,11 @@ def due(state: Keno) -> int | None:
 
 
 def pass_time(room: Room[Keno]) -> None:
-    """Move the round on; called when ``due`` has come."""
+    """Move the round on, if it is still due: a seed of this very tick may have put it off."""
     state = room.state
+    tick = due(state)
+    if tick is None or tick > room.now:
+        return
     if state.phase is Phase.OPEN:
         _enter(state, Phase.LOCKED)
     elif state.phase is Phase.LOCKED:

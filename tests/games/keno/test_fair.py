@@ -40,7 +40,9 @@ def test_a_draw_verifies_only_with_its_own_seed_room_round_and_numbers() -> None
     assert not fair.verify(6, 7, SEED, committed, numbers)
     assert not fair.verify(5, 8, SEED, committed, numbers)
     assert not fair.verify(5, 7, bytes(32), committed, numbers)
-    assert not fair.verify(5, 7, SEED[:31], committed, numbers)
+    short = SEED[:31]
+    promised = fair.commitment(5, 7, short)
+    assert not fair.verify(5, 7, short, promised, fair.draw(5, 7, short))
     assert not fair.verify(5, 7, SEED, bytes(32), numbers)
     assert not fair.verify(5, 7, SEED, committed, numbers[::-1])
     assert not fair.verify(5, 7, SEED, committed, numbers[:19])
@@ -114,6 +116,20 @@ def test_a_commitment_is_public_before_betting_and_its_seed_with_the_result() ->
     shown = play.state.results[1]
     assert fair.verify(ROOM_ID, 1, shown.seed, committed, shown.numbers)
     assert play.state.numbers == shown.numbers
+
+
+def test_a_seed_that_comes_in_the_tick_of_the_opening_puts_it_off_by_a_tick() -> None:
+    play = make_play("ann")
+    play.asks_held = True
+    finish(play)
+    play.run_to(play.state.opens_tick - 1)
+    play.give_drawn("seed")
+    play.tick()
+    assert play.now == play.state.opens_tick - 1
+    assert phase_of(play) is Phase.SHOWN
+    assert play.watch().has_seen(play.state.next_commitment)
+    play.tick()
+    assert phase_of(play) is Phase.OPEN
 
 
 def test_the_next_round_s_seed_is_chosen_while_this_one_runs() -> None:

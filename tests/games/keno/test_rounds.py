@@ -162,6 +162,19 @@ def test_what_is_drawn_is_paid_and_the_house_has_the_rest() -> None:
     assert (tuple(drawn), bets, staked, paid, void) == (numbers, 4, 1_500, 4_900, False)
 
 
+def test_each_round_scores_its_own_winnings_and_no_losses() -> None:
+    play = make_play("ann")
+    for number in (1, 2, 3):
+        numbers = fair.draw(play.room.room_id, number, play.state.seed)
+        missed = next(one for one in range(1, 81) if one not in numbers)
+        spots = (missed,) if number == 2 else numbers[:1]
+        play.check(0, Bet(spots=spots, stake_minor=100), None)
+        finish(play)
+        reach(play, Phase.OPEN)
+    assert [score.points for score in play.scores()] == [275, 275]
+    assert len({score.reference for score in play.scores()}) == 2
+
+
 def test_a_payout_is_capped_as_the_terms_say() -> None:
     play = make_play("ann", payout_max_minor=12_000)
     numbers = fair.draw(play.room.room_id, 1, play.state.seed)
