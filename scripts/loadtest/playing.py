@@ -128,7 +128,7 @@ class Playing:
         if move is None:
             self._tally.count("nothing_to_do")
             return
-        on_answer = partial(self._answer, move, due_ns, self._client.counters.disconnects)
+        on_answer = partial(self._answer, move, due_ns, self._connection)
         try:
             self.room.submit(
                 move.body or self.sight.schema.body(move), on_answer, COMMAND_TIMEOUT_MS
@@ -138,12 +138,17 @@ class Playing:
         else:
             self._answered_all.clear()
 
-    def _answer(self, move: Move, due_ns: int, disconnects: int, answer: Answer) -> None:
+    @property
+    def _connection(self) -> int | None:
+        """Which of the client's connections this is; None while there is none."""
+        return self._client.counters.disconnects if self._client.connected else None
+
+    def _answer(self, move: Move, due_ns: int, connection: int | None, answer: Answer) -> None:
         name = f"{self.room.game}.{move.command}"
         if isinstance(answer, Outcome):
             self._count(name, answer)
-            over_reconnect = self._client.counters.disconnects != disconnects
-            self._time(due_ns, answer, over_reconnect or not self._client.connected)
+            is_same = connection is not None and connection == self._connection
+            self._time(due_ns, answer, over_reconnect=not is_same)
         else:
             self._count_without_outcome(name, answer)
         if not self.room.unanswered:
@@ -158,7 +163,7 @@ class Playing:
         else:
             self._tally.error("failed", f"{self._who}: {name}")
 
-    def _time(self, due_ns: int, outcome: Outcome, over_reconnect: bool) -> None:
+    def _time(self, due_ns: int, outcome: Outcome, *, over_reconnect: bool) -> None:
         times = self._tally.times
         waited_us = (time.monotonic_ns() - due_ns) // 1000
         if over_reconnect:
