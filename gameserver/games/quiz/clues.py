@@ -26,15 +26,16 @@ from gameserver.games.quiz.state import (
 LOCKOUT_TICKS = 5  # 250 ms, as on television.
 
 
-def show(room: Room[State], number: int) -> None:
+def show(room: Room[State], place: int) -> None:
     """Show a clue; whoever is seated may answer it later."""
     state = room.state
-    clue = state.clues[number]
+    clue = state.clues[place]
     hide(room)
     state.clues_played += 1
     state.asked = remembered(state.asked, clue.mark)
     shown = state.shown
-    shown.number = number
+    shown.place = place
+    shown.number += 1
     shown.category = clue.category
     shown.value = scoring.value_of(clue.level)
     shown.text = clue.text
@@ -45,7 +46,7 @@ def hide(room: Room[State]) -> None:
     """Clear away all that belonged to the clue before."""
     state = room.state
     shown = state.shown
-    shown.number, shown.value, shown.open_tick = NONE, 0, 0
+    shown.place, shown.value, shown.open_tick = NONE, 0, 0
     shown.category = shown.text = shown.answer = ""
     shown.options = ()
     shown.answer_option = shown.right_option = NONE
@@ -63,7 +64,7 @@ def open_clue(room: Room[State]) -> None:
     if state.mode is Mode.BOARD:
         enter(room, Phase.OPEN, ticks_of(room.settings.buzz_seconds))
         return
-    clue = state.clues[state.shown.number]
+    clue = state.clues[state.shown.place]
     texts = (clue.answer, *clue.wrong)
     order = room.dice.shuffled(tuple(range(OPTIONS)))
     state.shown.options = tuple(texts[one] for one in order)
@@ -91,7 +92,7 @@ def buzz(room: Room[State], seat: int) -> None:
 def answer(room: Room[State], seat: int, text: str) -> None:
     """Judge what the answering player typed."""
     state = room.state
-    clue = state.clues[state.shown.number]
+    clue = state.clues[state.shown.place]
     if not is_right(text, clue.answer, clue.accept):
         _miss(room, seat, text)
         return
@@ -136,7 +137,7 @@ def reveal(room: Room[State]) -> None:
     """Show the answer, and in multiple choice who chose what."""
     state = room.state
     shown = state.shown
-    shown.answer = state.clues[shown.number].answer
+    shown.answer = state.clues[shown.place].answer
     if state.mode is Mode.CHOICE:
         shown.answer_option = shown.right_option
         _judge_choices(room)

@@ -1,6 +1,8 @@
 """What players may ask, and the reasons why they may not.
 
-Each ``validate`` checks in the order in which its docstring names the reasons.
+Each ``validate`` checks in the order in which its docstring names the reasons. ``clue`` is the
+number of the clue that a command means, or 0 for whichever is played: a command that is sent
+again after an outage must not count for a later clue.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from gameserver.games.quiz.state import NOBODY, Mode, Phase, State, bit
 from gameserver.games.quiz.texts import is_showable
 
 GIVEN_CHARS_MAX = 100
+ClueNumber = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 NOT_BETWEEN_ROUNDS = Reason(100, "NOT_BETWEEN_ROUNDS")
 READY_ALREADY = Reason(101, "READY_ALREADY")
@@ -34,6 +37,7 @@ TEXT_BLANK = Reason(113, "TEXT_BLANK", "text")
 TEXT_UNSHOWABLE = Reason(114, "TEXT_UNSHOWABLE", "text")
 NOT_CHOOSING = Reason(115, "NOT_CHOOSING")
 CHOSEN_ALREADY = Reason(116, "CHOSEN_ALREADY")
+CLUE_OVER = Reason(117, "CLUE_OVER", "clue")
 
 REASONS = (
     NOT_BETWEEN_ROUNDS,
@@ -53,6 +57,7 @@ REASONS = (
     TEXT_UNSHOWABLE,
     NOT_CHOOSING,
     CHOSEN_ALREADY,
+    CLUE_OVER,
 )
 
 
@@ -101,11 +106,17 @@ class Select(Command, frozen=True, tag=2):
 class Buzz(Command, frozen=True, tag=3):
     """Ask for the word. Before the buzzers are open it is accepted, and locks the player out."""
 
+    clue: ClueNumber = 0
+
     def validate(self, room: Room[State], seat: int) -> Reason | None:
-        """NO_BUZZERS, BUZZED_ALREADY, BEATEN, BUZZERS_CLOSED, OUT_OF_CLUE, LOCKED_OUT."""
+        """NO_BUZZERS, CLUE_OVER, BUZZED_ALREADY, BEATEN, BUZZERS_CLOSED, OUT_OF_CLUE,
+        LOCKED_OUT.
+        """
         state = room.state
         if state.mode is not Mode.BOARD:
             return NO_BUZZERS
+        if _is_over(self.clue, state):
+            return CLUE_OVER
         if state.answering != NOBODY:
             return BUZZED_ALREADY if state.answering == seat else BEATEN
         if state.phase is not Phase.OPEN and state.phase is not Phase.READING:
@@ -128,9 +139,12 @@ class Answer(Command, frozen=True, tag=4):
     """Say the answer, after a buzz."""
 
     text: Annotated[str, Meta(min_length=1, max_length=GIVEN_CHARS_MAX)]
+    clue: ClueNumber = 0
 
     def validate(self, room: Room[State], seat: int) -> Reason | None:
-        """NOT_ANSWERING, TEXT_BLANK, TEXT_UNSHOWABLE."""
+        """CLUE_OVER, NOT_ANSWERING, TEXT_BLANK, TEXT_UNSHOWABLE."""
+        if _is_over(self.clue, room.state):
+            return CLUE_OVER
         if room.state.answering != seat:
             return NOT_ANSWERING
         if not self.text.strip():
@@ -147,11 +161,15 @@ class Answer(Command, frozen=True, tag=4):
 class Pass(Command, frozen=True, tag=5):
     """Do without the present clue; when all who wait pass, the answer is revealed at once."""
 
+    clue: ClueNumber = 0
+
     def validate(self, room: Room[State], seat: int) -> Reason | None:
-        """NO_BUZZERS, BUZZERS_CLOSED, OUT_OF_CLUE."""
+        """NO_BUZZERS, CLUE_OVER, BUZZERS_CLOSED, OUT_OF_CLUE."""
         state = room.state
         if state.mode is not Mode.BOARD:
             return NO_BUZZERS
+        if _is_over(self.clue, state):
+            return CLUE_OVER
         if state.phase is not Phase.OPEN:
             return BUZZERS_CLOSED
         if state.out_seats & bit(seat):
@@ -167,10 +185,13 @@ class Choose(Command, frozen=True, tag=6):
     """Choose one of the options shown, from 0; once for a clue."""
 
     option: Annotated[int, Meta(ge=0, le=3)]
+    clue: ClueNumber = 0
 
     def validate(self, room: Room[State], seat: int) -> Reason | None:
-        """NOT_CHOOSING, OUT_OF_CLUE, CHOSEN_ALREADY."""
+        """CLUE_OVER, NOT_CHOOSING, OUT_OF_CLUE, CHOSEN_ALREADY."""
         state = room.state
+        if _is_over(self.clue, state):
+            return CLUE_OVER
         if state.phase is not Phase.CHOOSING:
             return NOT_CHOOSING
         if state.out_seats & bit(seat):
@@ -182,6 +203,10 @@ class Choose(Command, frozen=True, tag=6):
     def execute(self, room: Room[State], seat: int) -> None:
         """Keep the choice for the reveal, which comes at once when everybody has chosen."""
         clues.choose(room, seat, self.option)
+
+
+def _is_over(clue: int, state: State) -> bool:
+    return clue != 0 and clue != state.shown.number
 
 
 COMMANDS = (Ready, Select, Buzz, Answer, Pass, Choose)

@@ -127,13 +127,14 @@ class DrawnClue(Record, audience=Visibility.SECRET):
 
 
 class Shown(Record):
-    """The present clue as far as it is shown; ``number`` is NONE when there is none.
+    """The present clue as far as it is shown. ``place`` is its place in the round, or NONE.
 
+    ``number`` counts the clues of the room, so that a command can say which one it means.
     ``options`` appear when players may choose, ``answer`` and ``answer_option`` with the reveal.
     ``open_tick`` is when the buzzers opened, or the options appeared.
     """
 
-    number: int = public(1, default=NONE)
+    place: int = public(1, default=NONE)
     category: str = public(2, default="")
     value: int = public(3, default=0)
     text: str = public(4, default="")
@@ -141,7 +142,8 @@ class Shown(Record):
     answer: str = public(6, default="")
     answer_option: int = public(7, default=NONE)
     open_tick: int = public(8, default=0)
-    right_option: int = secret(9, default=NONE)
+    number: int = public(9, default=0)
+    right_option: int = secret(10, default=NONE)
 
 
 class State(Record):

@@ -102,7 +102,7 @@ def is_open(play: Play[State]) -> bool:
 
 def the_answer(play: Play[State]) -> str:
     """Return the answer to the present clue, which no viewer knows."""
-    return play.state.clues[play.state.shown.number].answer
+    return play.state.clues[play.state.shown.place].answer
 
 
 def score(play: Play[State], name: str) -> int:

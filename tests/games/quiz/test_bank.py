@@ -352,6 +352,41 @@ def test_more_categories_than_there_are_cannot_be_drawn(count: int) -> None:
         BANK.draw(count, lambda below: 0)
 
 
+@given(
+    st.integers(1, 60),
+    st.lists(st.integers(0, 2**32), min_size=60, max_size=60),
+    st.sets(st.sampled_from(CLUES), max_size=170),
+)
+def test_a_mixed_draw_has_distinct_clues_from_easy_to_hard(
+    count: int, chance: list[int], asked: set[Clue]
+) -> None:
+    keys = frozenset(clue.key for clue in asked)
+    drawn = BANK.draw_mixed(count, counting(iter(chance)), keys)
+    assert len(drawn) == len({clue.key for clue in drawn}) == count
+    levels = [clue.level for clue in drawn]
+    assert levels == sorted(levels)
+    shares = [levels.count(level) for level in LEVELS]
+    assert max(shares) - min(shares) <= 1
+    for level in LEVELS:
+        of_level = [clue for clue in drawn if clue.level == level]
+        fresh = [clue for clue in CLUES if clue.level == level and clue.key not in keys]
+        again = [clue for clue in of_level if clue.key in keys]
+        assert len(again) == max(0, len(of_level) - len(fresh))
+
+
+def test_a_mixed_draw_takes_from_every_category_before_it_takes_again() -> None:
+    for start in range(20):
+        drawn = BANK.draw_mixed(len(BANK.categories), counting(iter(range(start, 999, 7))))
+        assert {clue.category for clue in drawn} == set(BANK.categories)
+
+
+def test_a_mixed_draw_of_a_small_bank_is_smaller_than_what_was_asked_for() -> None:
+    bank = parse_bank({"few.jsonl": "\n".join(line(level, clue=f"{level}?") for level in LEVELS)})
+    assert [clue.level for clue in bank.draw_mixed(50, lambda below: 0)] == list(LEVELS)
+    with pytest.raises(ValueError, match="at least one"):
+        bank.draw_mixed(0, lambda below: 0)
+
+
 def test_the_bundled_content_has_its_categories_levels_and_clues() -> None:
     assert len(BANK.categories) >= 10
     assert len(CLUES) == BANK.clues_total >= 150

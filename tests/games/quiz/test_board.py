@@ -129,7 +129,7 @@ def test_the_right_answer_gives_the_value_and_control() -> None:
 
 def test_a_further_form_of_the_answer_is_right() -> None:
     play = at_answer("ann", "ben")
-    accept = play.state.clues[play.state.shown.number].accept[0]
+    accept = play.state.clues[play.state.shown.place].accept[0]
     play.check(0, Answer(accept), None)
     assert score(play, "ann") == 100
 
@@ -197,12 +197,12 @@ def test_a_clue_is_selected_by_itself_when_time_runs_out() -> None:
     began = play.now
     go_to(play, Phase.READING)
     assert play.now == began + 2 * 20
-    assert play.state.shown.number == 0
+    assert play.state.shown.place == 0
     seen = [0]
     while play.state.clues_played < 10:
         go_to(play, Phase.REVEAL)
         go_to(play, Phase.READING)
-        seen.append(play.state.shown.number)
+        seen.append(play.state.shown.place)
     assert seen == [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]  # The cheapest first, from left to right.
 
 

@@ -28,7 +28,7 @@ def right_and_wrong(play: Play[State]) -> tuple[int, int]:
 
 def test_the_options_are_the_answer_and_the_three_wrong_ones() -> None:
     play = at_options("ann", "ben")
-    clue = play.state.clues[play.state.shown.number]
+    clue = play.state.clues[play.state.shown.place]
     options = play.state.shown.options
     assert sorted(options) == sorted((clue.answer, *clue.wrong))
     assert options[play.state.shown.right_option] == clue.answer
@@ -41,7 +41,7 @@ def test_the_options_are_shown_when_the_clue_has_been_read() -> None:
     assert play.state.shown.options == ()
     assert play.state.shown.text
     watcher = play.watch()
-    wrong = play.state.clues[play.state.shown.number].wrong[0].encode()
+    wrong = play.state.clues[play.state.shown.place].wrong[0].encode()
     assert not watcher.has_seen(wrong)
     go_to(play, Phase.CHOOSING)
     assert watcher.has_seen(wrong)

@@ -154,6 +154,22 @@ def test_multiple_choice_has_no_buzzers_and_the_board_no_options() -> None:
     play.check(0, Choose(0), c.NOT_CHOOSING)
 
 
+def test_a_command_that_means_an_earlier_clue_comes_too_late() -> None:
+    play = at_open_buzzers("ann", "ben")
+    first = play.state.shown.number
+    play.check(0, Buzz(clue=first), None)
+    play.check(0, Answer(the_answer(play), clue=first), None)
+    go_to(play, Phase.OPEN)
+    assert play.state.shown.number == first + 1
+    for stale in (Buzz(clue=first), Pass(clue=first), Answer("x", clue=first)):
+        play.check(0, stale, c.CLUE_OVER)
+    play.check(0, Pass(clue=first + 1), None)
+    play = begin("ann", "ben", mode="choice")
+    go_to(play, Phase.CHOOSING)
+    play.check(0, Choose(0, clue=play.state.shown.number + 1), c.CLUE_OVER)
+    play.check(0, Choose(0, clue=play.state.shown.number), None)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -163,7 +179,9 @@ def test_multiple_choice_has_no_buzzers_and_the_board_no_options() -> None:
         [2, 0, 6],
         [2, 0],
         [2, 0, 1, 1],
-        [3, 1],
+        [3, -1],
+        [3, 1, 1],
+        [3, 2**53],
         [4, ""],
         [4, "x" * 101],
         [4, 5],

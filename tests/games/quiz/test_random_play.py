@@ -133,7 +133,7 @@ class Watched(Play[State]):
         if shown.answer:
             visible.add("answer")
         for word, (number, after) in list(self.hidden.items()):
-            if number == shown.number != NONE and after in visible:
+            if number == shown.place != NONE and after in visible:
                 self.told.add(word)
                 del self.hidden[word]
 
@@ -210,7 +210,7 @@ def act_seated(play: Watched, seat: int, step: Step) -> None:
     elif action == "select":
         play.command(selecting, Select(one, other))
     elif action == "right":
-        text = the_answer(play) if state.shown.number != NONE else "x"
+        text = the_answer(play) if state.shown.place != NONE else "x"
         play.command(answering, Answer(text))
     elif action == "wrong":
         play.command(answering, Answer(("quite wrong", "\x07", " ")[one % 3]))

@@ -178,7 +178,7 @@ def test_clues_that_were_not_shown_may_come_again() -> None:
     play = begin("ann", "ben", categories=2)
     go_to(play, Phase.READING)
     assert len(play.state.asked) == choosing.MARK_BYTES
-    assert play.state.asked == play.state.clues[play.state.shown.number].mark
+    assert play.state.asked == play.state.clues[play.state.shown.place].mark
 
 
 @given(st.lists(st.binary(min_size=8, max_size=8), max_size=400))
