@@ -11,10 +11,13 @@ if TYPE_CHECKING:  # The room executes commands and commands act on the room: on
     from gameserver.engine.room import Room
 
 
+GAME_CODE_MIN = 100  # The codes below are the engine's.
+
+
 class Reason(NamedTuple):
     """Why the rules refuse something. ``field`` names the part of the command that is at fault.
 
-    Codes below 100 are the engine's, those of a game begin at 100 and are never used again.
+    A code that a game has once used is never used for anything else.
     """
 
     code: int

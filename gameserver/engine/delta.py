@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gameserver.engine.changes import ADDED, REMOVED, Item
-from gameserver.engine.fields import Field, Visibility
-from gameserver.engine.records import NO_SEAT, SEEN_BY, Record
+from gameserver.engine.changes import ADDED, REMOVED, ChangeLog, Item
+from gameserver.engine.fields import SEEN_BY, Field, Visibility
+from gameserver.engine.records import NO_SEAT, Record
 
 PUBLIC = Visibility.PUBLIC
 PRIVATE = Visibility.PRIVATE
@@ -164,30 +164,34 @@ class _Sorter:
     def _to_seat(self, seat: int, flat: Any) -> None:
         if seat in self.own:
             self.own[seat] += flat
-        else:
+        elif seat != NO_SEAT:
             self.own[seat] = list(flat)
 
     def _by_seat(self) -> dict[int, Flat]:
         """Give each seat its list. Seats that are shown the same share one list object."""
-        union = 0
-        for mask, _ in self.shares:
-            union |= mask
-        groups: list[tuple[int, Flat]] = [(union, [])]
-        for mask, flat in self.shares:
-            split: list[tuple[int, Flat]] = []
-            for members, shown in groups:
-                if members & mask:
-                    split.append((members & mask, shown + flat))
-                if members & ~mask:
-                    split.append((members & ~mask, shown))
-            groups = split
         private: dict[int, Flat] = {}
-        for members, shown in groups:
+        for members, flat in _groups(self.shares):
             for seat in seats_in(members):
-                private[seat] = shown + self.own.pop(seat) if seat in self.own else shown
-        for seat in sorted(self.own):
-            private[seat] = self.own[seat]
-        return private
+                private[seat] = flat + self.own.pop(seat) if seat in self.own else flat
+        return private | self.own
+
+
+def _groups(shares: list[tuple[int, Flat]]) -> list[tuple[int, Flat]]:
+    """Split seats into groups that are shown the same; each with all that its seats are shown."""
+    union = 0
+    for mask, _ in shares:
+        union |= mask
+    groups: list[tuple[int, Flat]] = [(union, [])]
+    for mask, flat in shares:
+        for at in range(len(groups)):
+            members, shown = groups[at]
+            if not members & mask:
+                continue
+            if members & ~mask:
+                groups.append((members & ~mask, shown[:]))
+                groups[at] = (members & mask, shown)
+            shown += flat
+    return groups
 
 
 def seats_in(bits: int) -> Iterator[int]:
@@ -224,21 +228,19 @@ def full_public(roots: tuple[Record, ...]) -> Flat:
     return flat
 
 
-def full_private(roots: tuple[Record, ...], seat: int) -> Flat:
+def full_private(log: ChangeLog, seat: int) -> Flat:
     """Return what this seat may see beyond that."""
+    own: dict[int, Record] = log.owned.get(seat, {})
+    seen = {number: one for number, one in log.shown.items() if _seen_by(one) >> seat & 1}
     flat: Flat = []
-    for record in _walk(roots):
+    for number, record in sorted((own | seen).items()):
         mine = record.seat == seat
-        if record.has_seen_by:
-            if _seen_by(record) >> seat & 1:
-                _list_record(flat, record, own=mine)
-        elif record.audience is PRIVATE:
-            if mine:
-                _list_record(flat, record, own=True)
-        elif mine and record.audience is PUBLIC:
+        if number in seen or (record.audience is PRIVATE and mine):
+            _list_record(flat, record, own=mine)
+        elif record.audience is PUBLIC and not record.has_seen_by:
             for field in record.fields:
                 if field.visibility is PRIVATE:
-                    flat += (record.record_number, field.number, record.__dict__[field.name])
+                    flat += (number, field.number, record.__dict__[field.name])
     return flat
 
 

@@ -17,6 +17,17 @@ from gameserver.engine.records import Record
 WORD_LIMIT = 2**32
 WORDS_PER_BLOCK = 8
 SEED_BYTES = 32
+LABEL = b"room"  # Of a room's own dice; other streams from other seeds have other labels.
+
+
+def below(seed: bytes, label: bytes, position: int, n: int) -> tuple[int, int]:
+    """Return a number of 0..n-1 from the words at ``position`` and on, and the position after."""
+    assert 1 <= n <= WORD_LIMIT, "A die has 1 to 2**32 sides."
+    while True:
+        word = word_at(seed, label, position)
+        position += 1
+        if word < WORD_LIMIT - WORD_LIMIT % n:
+            return word % n, position
 
 
 def word_at(seed: bytes, label: bytes, position: int) -> int:
@@ -33,23 +44,20 @@ def numbers(seed: bytes, label: bytes) -> Callable[[int], int]:
     """Return a function that gives the stream's next number below ``n``, each equally likely."""
     position = 0
 
-    def below(n: int) -> int:
+    def next_below(n: int) -> int:
         nonlocal position
-        while True:
-            word = word_at(seed, label, position)
-            position += 1
-            if word < WORD_LIMIT - WORD_LIMIT % n:
-                return word % n
+        number, position = below(seed, label, position, n)
+        return number
 
-    return below
+    return next_below
 
 
 def drawn(seed: bytes, label: bytes, count: int, top: int) -> tuple[int, ...]:
     """Draw ``count`` different numbers of 1..``top`` in drawing order (partial Fisher-Yates)."""
-    below = numbers(seed, label)
+    next_below = numbers(seed, label)
     balls = list(range(1, top + 1))
     for place in range(count):
-        other = place + below(top - place)
+        other = place + next_below(top - place)
         balls[place], balls[other] = balls[other], balls[place]
     return tuple(balls[:count])
 
@@ -62,15 +70,8 @@ class Dice(Record, audience=Visibility.SECRET):
 
     def below(self, n: int) -> int:
         """Return a number of 0..n-1, each equally likely."""
-        assert 1 <= n <= WORD_LIMIT, "A die has 1 to 2**32 sides."
-        position = self.position
-        while True:
-            word = word_at(self.seed, b"room", position)
-            position += 1
-            if word < WORD_LIMIT - WORD_LIMIT % n:
-                break
-        self.position = position
-        return word % n
+        number, self.position = below(self.seed, LABEL, self.position, n)
+        return number
 
     def roll(self, sides: int = 6) -> int:
         """Return 1..``sides``."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 INT_MAX = 2**53 - 1  # What every client language can hold exactly in a double.
 FIELD_NUMBER_MAX = 255
-SEATS_SEEN_MAX = 53  # ``seen_by`` is an int of seat bits and must stay within INT_MAX.
+SEEN_BY = "seen_by"  # An int of seat bits, so it serves games of up to 53 seats.
 
 
 class Visibility(IntEnum):
@@ -87,24 +87,19 @@ class Field:
         self.number = declared.number
         self.visibility = declared.visibility
         self.hint = hint
-        self.check = _checker(hint, name)
+        self.check = _seats_checker(hint) if name == SEEN_BY else _checker(hint, name)
         self.restore = _restorer(hint)
         self.default = declared.default
         if self.default is not MISSING:
             self.check(self.default)
 
 
-def _check_int(value: object) -> None:
-    if type(value) is not int:
-        raise TypeError(f"expected int, not {type(value).__name__}")
-    if not -INT_MAX <= value <= INT_MAX:
-        raise ValueError(f"{value} is not within ±(2**53 - 1)")
-
-
 def _checker(hint: Any, name: str) -> Callable[[object], None]:
     if hint is int:
-        return _check_int
-    if hint in (bool, str, bytes) or (isinstance(hint, type) and issubclass(hint, IntEnum)):
+        return _int_checker(name, -INT_MAX)
+    if hint is str:
+        return _str_checker(name)
+    if hint in (bool, bytes) or (isinstance(hint, type) and issubclass(hint, IntEnum)):
 
         def check_exact(value: object) -> None:
             if type(value) is not hint:
@@ -114,6 +109,32 @@ def _checker(hint: Any, name: str) -> Callable[[object], None]:
     if get_origin(hint) is tuple:
         return _tuple_checker(hint, name)
     raise TypeError(f"{name}: a field cannot hold {hint!r}")
+
+
+def _int_checker(name: str, lowest: int) -> Callable[[object], None]:
+    def check_int(value: object) -> None:
+        if type(value) is not int:  # A bool is no int here, and neither is a member of an enum.
+            raise TypeError(f"{name}: expected int, not {type(value).__name__}")
+        if not lowest <= value <= INT_MAX:
+            raise ValueError(f"{name}: {value} is not within {lowest}..{INT_MAX}")
+
+    return check_int
+
+
+def _seats_checker(hint: Any) -> Callable[[object], None]:
+    if hint is not int:
+        raise TypeError(f"{SEEN_BY} is an int of seat bits, not {hint!r}")
+    return _int_checker(SEEN_BY, 0)
+
+
+def _str_checker(name: str) -> Callable[[object], None]:
+    def check_str(value: object) -> None:
+        if type(value) is not str:
+            raise TypeError(f"{name}: expected str, not {type(value).__name__}")
+        if not value.isascii():
+            value.encode()  # UnicodeEncodeError, a ValueError, for half of a surrogate pair.
+
+    return check_str
 
 
 def _tuple_checker(hint: Any, name: str) -> Callable[[object], None]:
@@ -154,6 +175,13 @@ def _restorer(hint: Any) -> Callable[[Any], Any]:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def key_checker(hint: Any, name: str) -> Callable[[object], None]:
+    """Return what raises TypeError or ValueError for a key that a table cannot have."""
+    if hint not in (int, str):
+        raise TypeError(f"{name}: keys are int or str, not {hint!r}")
+    return _checker(hint, name)
 
 
 def name_of(hint: Any) -> str:

@@ -42,10 +42,17 @@ class Game(Generic[S]):
         """Set up a new room; ``room.settings`` are those its creator chose."""
 
     def sit(self, room: Room[S], seat: int) -> Reason | None:
-        """Take in a new player, or say why not. The seat's record is there already."""
+        """Take in a new player, or say why not. The seat's record is there already.
+
+        The seat's bit is clear in every ``seen_by``, whatever an earlier player there was shown.
+        """
 
     def leave(self, room: Room[S], seat: int) -> None:
-        """Let a player go for good. The seat's record is still there."""
+        """Let a player go for good. The seat's record is still there.
+
+        Records that belong to the seat after this belong to no seat any more, so that nothing
+        private reaches whoever sits there next.
+        """
 
     def lose(self, room: Room[S], seat: int) -> None:
         """Note that a player's connection is gone; the seat stays."""

@@ -23,7 +23,7 @@ class Inbox:
     def __init__(self) -> None:
         self.inputs: list[Input] = []
         self.commands: list[Commanded] = []
-        self._by_seat: dict[int, set[int]] = {}
+        self._by_seat: dict[int, list[Commanded]] = {}
 
     def put(self, one: Input) -> None:
         """Add an input of the server's own."""
@@ -34,25 +34,16 @@ class Inbox:
 
         A repeat of a command that waits here already takes no second place.
         """
-        waiting = self._by_seat.get(command.seat)
-        if waiting is None:
-            waiting = self._by_seat[command.seat] = set()
-        if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(self.commands) >= COMMANDS_MAX:
-            return command.number in waiting and self._waits(command)
-        if command.number in waiting and self._waits(command):
+        waiting = self._by_seat.setdefault(command.seat, [])
+        number, digest = command.number, command.digest
+        # Another command under the same number is for the rules, and takes its own place.
+        if any(one.number == number and one.digest == digest for one in waiting):
             return True
-        waiting.add(command.number)
+        if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(self.commands) >= COMMANDS_MAX:
+            return False
+        waiting.append(command)
         self.commands.append(command)
         return True
-
-    def _waits(self, command: Commanded) -> bool:
-        """Tell whether the very same command waits; another under its number is for the rules."""
-        return any(
-            one.seat == command.seat
-            and one.number == command.number
-            and one.digest == command.digest
-            for one in self.commands
-        )
 
     def take(self) -> tuple[list[Input], list[Commanded]]:
         """Return all that waits, and begin empty."""

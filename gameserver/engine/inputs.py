@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgpack
+import msgspec
 
 from gameserver.engine.commands import Command
 
 OPENED, COMMAND, SAT, LEFT, LOST, VERDICT, DRAWN, REOPENED = range(8)
 
-ENTRY_BYTES_MAX = 8 * 1024 * 1024
+DIGEST_BYTES = 32
 
 
 class BadEntry(Exception):
@@ -81,7 +81,7 @@ class Reopened(NamedTuple):
 
 Input = Opened | Sat | Left | Lost | Ruled | Drawn | Reopened
 
-_pack = msgpack.Packer(use_bin_type=True).pack
+_pack = msgspec.msgpack.Encoder().encode
 
 
 def packed(value: Any) -> bytes:
@@ -91,7 +91,7 @@ def packed(value: Any) -> bytes:
 
 def entry_payload(tick: int, inputs: bytes, digest: bytes) -> bytes:
     """Return an entry's bytes from its already packed inputs."""
-    return b"\x93" + _pack(tick) + inputs + b"\xc4\x20" + digest
+    return b"".join((b"\x93", _pack(tick), inputs, b"\xc4\x20", digest))
 
 
 class Entry(NamedTuple):
@@ -102,10 +102,15 @@ class Entry(NamedTuple):
     digest: bytes
 
 
+_entry = msgspec.msgpack.Decoder(Entry)
+
+
 def read_entry(payload: bytes) -> Entry:
     """Return the entry that the bytes hold; BadEntry if they hold none."""
     try:
-        tick, inputs, digest = msgpack.unpackb(payload, strict_map_key=True)
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+        entry = _entry.decode(payload)
+    except Exception as error:  # Whatever a decoder may think of damaged bytes.
         raise BadEntry(f"{len(payload)} bytes are no entry: {error}") from error
-    return Entry(tick, inputs, digest)
+    if len(entry.digest) != DIGEST_BYTES:
+        raise BadEntry(f"a digest of {len(entry.digest)} bytes")
+    return entry

@@ -22,9 +22,11 @@ from typing import (
 from gameserver.engine.changes import ADDED, REMOVED, ChangeLog
 from gameserver.engine.fields import (
     MISSING,
+    SEEN_BY,
     Declared,
     Field,
     Visibility,
+    key_checker,
     part,
     private,
     public,
@@ -32,7 +34,6 @@ from gameserver.engine.fields import (
     table,
 )
 
-SEEN_BY = "seen_by"
 NO_SEAT = -1
 
 K = TypeVar("K", int, str)
@@ -40,15 +41,20 @@ R = TypeVar("R", bound="Record")
 
 
 class Child:
-    """A declared table or part of a record class."""
+    """A declared table or part of a record class; a table has ``check_key``."""
 
-    __slots__ = ("is_table", "name", "number", "record")
+    __slots__ = ("check_key", "is_table", "name", "number", "record")
 
-    def __init__(self, name: str, number: int, record: type[Record], *, is_table: bool) -> None:
+    def __init__(self, name: str, number: int, hint: Any) -> None:
         self.name = name
         self.number = number
-        self.record = record
-        self.is_table = is_table
+        self.is_table = get_origin(hint) is Table
+        self.record: type[Record] = get_args(hint)[1] if self.is_table else hint
+        if not (isinstance(self.record, type) and issubclass(self.record, Record)):
+            raise TypeError(f"{name}: {hint!r} holds no records")
+        self.check_key: Any = key_checker(get_args(hint)[0], name) if self.is_table else None
+        if not self.is_table and any(one.default is MISSING for one in self.record.fields):
+            raise TypeError(f"{name}: a part comes to be with its parent, so it needs defaults")
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(public, private, secret, table, part))
@@ -72,13 +78,16 @@ class Record:
     parent: ClassVar[Record | None] = None
     home: ClassVar[Child | None] = None
     key: ClassVar[int | str | None] = None
-    _append: ClassVar[Any] = None
+    _append: ClassVar[Any] = None  # None before the record joins.
+    _changes: ClassVar[Any] = None
 
     def __init_subclass__(cls, audience: Visibility = Visibility.PUBLIC) -> None:
         cls.audience = audience
         cls.fields, cls.children = _declarations(cls)
         cls._by_name = {field.name: field for field in cls.fields}
         cls.has_seen_by = SEEN_BY in cls._by_name
+        if cls.has_seen_by and audience is not Visibility.PUBLIC:
+            raise TypeError(f"{cls.__name__}: either an audience or {SEEN_BY} says who sees it")
         if cls.children and (cls.has_seen_by or audience is not Visibility.PUBLIC):
             raise TypeError(f"{cls.__name__}: a record that not all may see cannot have children")
 
@@ -107,6 +116,9 @@ class Record:
         if append is not None:
             append((self, field, old))
         state[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be deleted")
 
     def records_below(self) -> Iterator[Record]:
         """Yield the records directly below this one, by field number, then by key."""
@@ -151,10 +163,11 @@ class Record:
         state["record_number"] = number
         state["parent"] = parent
         state["home"] = home
-        state["_append"] = changes.items.append
+        state["_changes"] = changes
         for child in self.children:
             if child.is_table:
                 state[child.name].changes = changes
+        self._enter()
 
     def discard(self) -> None:
         """Leave the room's state; the records below end first."""
@@ -163,18 +176,42 @@ class Record:
         self._append((self, REMOVED, None))
         self.unmake()
 
+    def disown(self) -> None:
+        """Belong to no seat any more, past the log: the player whose it was is gone for good."""
+        del self._changes.owned[self.seat][self.record_number]
+        self.__dict__["seat"] = NO_SEAT
+
     def unmake(self) -> None:
         """Leave the state, past the log."""
-        self.__dict__["_live"] = self._append
-        self.__dict__["_append"] = _refuse_write
+        changes = self._changes
+        if self.has_seen_by:
+            del changes.shown[self.record_number]
+        if self.seat != NO_SEAT:
+            del changes.owned[self.seat][self.record_number]
+        state = self.__dict__
+        state["_append"] = _refuse_write
+        for child in self.children:
+            if child.is_table:
+                state[child.name].changes = None
         if self.home is not None and self.home.is_table:
             self.parent.__dict__[self.home.name].forget(self)
 
     def remake(self) -> None:
         """Come back into the state, past the log."""
-        self.__dict__["_append"] = self.__dict__["_live"]
         if self.home is not None and self.home.is_table:
             self.parent.__dict__[self.home.name].keep(self)
+        for child in self.children:
+            if child.is_table:
+                self.__dict__[child.name].changes = self._changes
+        self._enter()
+
+    def _enter(self) -> None:
+        changes = self._changes
+        self.__dict__["_append"] = changes.items.append
+        if self.has_seen_by:
+            changes.shown[self.record_number] = self
+        if self.seat != NO_SEAT:
+            changes.owned.setdefault(self.seat, {})[self.record_number] = self
 
 
 class Table(Generic[K, R]):
@@ -194,11 +231,16 @@ class Table(Generic[K, R]):
 
         ``seat`` is whose the private fields are; by default that of the record above.
         """
-        assert self.changes is not None, "Add the parent to the room's state first."
+        assert self.changes is not None, "The record above is not part of a room's state."
+        self.child.check_key(key)
         assert key not in self._rows, f"{self.child.name}[{key}] is taken."
+        assert type(record) is self.child.record, f"{self.child.name} has other records."
         assert record.record_number == 0, "A record is added once."
+        seat = self.owner.seat if seat is None else seat
+        assert type(seat) is int, "A seat is a number."
+        assert seat >= NO_SEAT, "Seats count from 0."
         record.__dict__["key"] = key
-        record.__dict__["seat"] = self.owner.seat if seat is None else seat
+        record.__dict__["seat"] = seat
         self.keep(record)
         record.join(self.changes, self.owner, self.child)
         record.join_parts(self.changes)
@@ -256,6 +298,9 @@ _OWN_HINTS = frozenset(get_type_hints(Record))
 
 def _declarations(cls: type[Record]) -> tuple[tuple[Field, ...], tuple[Child, ...]]:
     hints = {name: hint for name, hint in get_type_hints(cls).items() if name not in _OWN_HINTS}
+    for name, value in cls.__dict__.items():
+        if isinstance(value, Declared) and name not in hints:
+            raise TypeError(f"{cls.__name__}.{name} has no type")
     fields: list[Field] = []
     children: list[Child] = []
     for name, hint in hints.items():
@@ -265,13 +310,10 @@ def _declarations(cls: type[Record]) -> tuple[tuple[Field, ...], tuple[Child, ..
         if not isinstance(declared, Declared):
             raise TypeError(f"{cls.__name__}.{name} is not declared as a field")
         delattr(cls, name)
-        if not declared.child:
+        if declared.child:
+            children.append(Child(name, declared.number, hint))
+        else:
             fields.append(Field(name, declared, hint))
-            continue
-        is_table = get_origin(hint) is Table
-        children.append(
-            Child(name, declared.number, get_args(hint)[1] if is_table else hint, is_table=is_table)
-        )
     numbers = [field.number for field in fields] + [child.number for child in children]
     if len(set(numbers)) != len(numbers):
         raise TypeError(f"{cls.__name__}: a field number is used twice")

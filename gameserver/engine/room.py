@@ -19,6 +19,7 @@ from gameserver.engine.changes import ChangeLog
 from gameserver.engine.delta import full_private, full_public
 from gameserver.engine.dice import Dice
 from gameserver.engine.effects import Booking, Effect, Hold, Release, Result, Score, Settle
+from gameserver.engine.fields import INT_MAX
 from gameserver.engine.game import Game
 from gameserver.engine.output import TickOutput
 from gameserver.engine.records import Record, Table
@@ -39,6 +40,8 @@ class Room(Generic[S]):
     """
 
     def __init__(self, game: Game[S], room_id: int) -> None:
+        if game.state.audience or game.state.has_seen_by:
+            raise TypeError(f"{game.state.__name__}: the root of the state is for everybody")
         self.game = game
         self.room_id = room_id
         self.now = 0
@@ -55,8 +58,7 @@ class Room(Generic[S]):
         self.shared_tick = 0
         self.digest = NO_DIGEST
         self.due_tick: int | None = None
-        self.reasons = {reason.code: reason for reason in (*c.ENGINE_REASONS, *game.reasons)}
-        self._decode = msgspec.msgpack.Decoder(_union(game.commands)).decode
+        self.reasons, self._decode = _vocabulary(game.reasons, game.commands)
         self.effects: list[Effect] = []
         self.holder: tuple[int, int, bytes] | None = None
         self.held = ""
@@ -90,7 +92,7 @@ class Room(Generic[S]):
         """
         assert self.holder is not None, "Only a command's execute may ask for a hold."
         assert not self.held, "A command asks for one hold at most."
-        assert amount_minor > 0, "A hold is more than nothing."
+        _check_int(amount_minor, 1)
         seat, number, body = self.holder
         self.system.holds += 1
         reference = f"{self.room_id}.{self.system.holds}"
@@ -104,6 +106,7 @@ class Room(Generic[S]):
 
     def settle(self, reference: str, payout_minor: int) -> None:
         """End a granted hold and pay out."""
+        _check_int(payout_minor, 0)
         self.effects.append(Settle(reference, payout_minor))
 
     def release(self, reference: str) -> None:
@@ -112,14 +115,18 @@ class Room(Generic[S]):
 
     def book(self, round_number: int, amount_minor: int) -> None:
         """Move a round's net to the house, or from it if negative."""
+        _check_int(amount_minor, -INT_MAX)
         self.effects.append(Booking(f"{self.room_id}#{round_number}", amount_minor))
 
     def result(self, round_number: int, payload: bytes) -> None:
         """Record what a round came to, for ever."""
+        _check_int(round_number, 0)
+        assert type(payload) is bytes, "A result is bytes."
         self.effects.append(Result(round_number, payload))
 
     def score(self, round_number: int, seat: int, points: int) -> None:
         """Give points on the game's board; counted once for the round and account."""
+        _check_int(points, -INT_MAX)
         account = self.account(seat)
         reference = f"{self.room_id}#{round_number}@{account}"
         self.effects.append(Score(reference, account, points))
@@ -134,7 +141,8 @@ class Room(Generic[S]):
         return len(self.system.pending) > 0
 
     def end(self) -> None:
-        """End the room with this tick."""
+        """End the room with this tick. Nobody could hear a verdict after it."""
+        assert not self.system.pending, "A room ends when no command is pending."
         self.system.open = False
 
     # --- What the room host uses.
@@ -166,6 +174,12 @@ class Room(Generic[S]):
         """Return what the room waits for from outside."""
         return self.system.asks.keys_in_order()
 
+    def next_due(self) -> int | None:
+        """Return the tick, after this one, at which something passes by itself."""
+        due = self.game.due(self) if self.system.open else None
+        assert not self.changes.items, "due writes nothing."
+        return None if due is None else max(due, self.now + 1)
+
     def tick(
         self, now: int, inputs: Sequence[i.Input] = (), commands: Sequence[i.Commanded] = ()
     ) -> TickOutput:
@@ -174,30 +188,52 @@ class Room(Generic[S]):
         Raises RoomBroken if a rule of the game that is not a command fails; the room must then be
         dropped and recovered or set aside.
         """
-        assert now >= self.now, "A room's time does not run backwards."
-        self.now = now
-        return Tick(self).run(inputs, commands)
+        return Tick(self, now).run(inputs, commands)
 
     def replay(self, entry: i.Entry) -> TickOutput:
         """Do again what an entry recorded; only accepted commands are executed.
 
         Raises ReplayDiverged if the result is not the recorded one.
         """
-        self.now = entry.tick
-        return Tick(self).redo(entry)
+        return Tick(self, entry.tick).redo(entry)
 
     def full(self, seat: int | None) -> tuple[bytes, bytes]:
         """Return all that a viewer may see: the packed public and private changes."""
-        roots = (self.system, self.state)
         if self._full is None or self._full[0] != self.entry_number:
-            self._full = (self.entry_number, i.packed(full_public(roots)))
-        private = [] if seat is None else full_private(roots, seat)
+            self._full = (self.entry_number, i.packed(full_public((self.system, self.state))))
+        private = [] if seat is None else full_private(self.changes, seat)
         return self._full[1], i.packed(private)
 
+    # --- What a tick uses.
 
-def _union(commands: tuple[type[c.Command], ...]) -> Any:
-    """Return the union type of the commands, for a decoder that picks by tag."""
-    return functools.reduce(operator.or_, commands)
+    def mark(self) -> tuple[int, int]:
+        """Return the present point within the tick, for ``undo_to``."""
+        return self.changes.mark(), len(self.effects)
+
+    def undo_to(self, mark: tuple[int, int]) -> None:
+        """Take back all writes and effects since ``mark``."""
+        self.changes.undo_to(mark[0])
+        del self.effects[mark[1] :]
+
+
+@functools.cache
+def _vocabulary(
+    reasons: tuple[c.Reason, ...], commands: tuple[type[c.Command], ...]
+) -> tuple[dict[int, c.Reason], Any]:
+    """Return a game's reasons by code, and what decodes its commands by tag."""
+    by_code = {reason.code: reason for reason in c.ENGINE_REASONS}
+    for reason in reasons:
+        if reason.code < c.GAME_CODE_MIN or reason.code in by_code:
+            raise ValueError(f"{reason}: the code is taken, or below {c.GAME_CODE_MIN}")
+        by_code[reason.code] = reason
+    union: Any = functools.reduce(operator.or_, commands)
+    return by_code, msgspec.msgpack.Decoder(union).decode
+
+
+def _check_int(value: int, lowest: int) -> None:
+    """An effect with a value that the database cannot take would poison a whole commit."""
+    if type(value) is not int or not lowest <= value <= INT_MAX:
+        raise ValueError(f"{value!r} is no int within {lowest}..{INT_MAX}")
 
 
 def decode_settings(game: Game[Any], settings: bytes) -> Any:

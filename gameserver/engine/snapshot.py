@@ -10,11 +10,13 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-import msgpack
+import msgspec
 
+from gameserver.engine import window
+from gameserver.engine.fields import MISSING
 from gameserver.engine.game import Game
-from gameserver.engine.inputs import packed
-from gameserver.engine.records import Child, Record, Table
+from gameserver.engine.inputs import DIGEST_BYTES, packed
+from gameserver.engine.records import Child, Record
 from gameserver.engine.room import Room
 from gameserver.engine.window import Window
 
@@ -25,24 +27,54 @@ class BadSnapshot(Exception):
     """Stored bytes are no snapshot of this game under its present rules."""
 
 
+class _Node(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A record: values by field number, and under each child's number its records by key.
+
+    A part has the key None.
+    """
+
+    number: int
+    seat: int
+    values: list[tuple[int, Any]]
+    below: list[tuple[int, list[tuple[int | str | None, _Node]]]]
+
+
+class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """A room as stored. ``counters`` are entry tick and number, shared tick, next record number."""
+
+    format: int
+    game: str
+    rules_version: int
+    room_id: int
+    settings: bytes
+    counters: tuple[int, int, int, int]
+    digest: bytes
+    windows: list[tuple[int, window.Stored]]
+    left: list[tuple[int, window.Stored]]
+    system: _Node
+    state: _Node
+
+
+_decoder = msgspec.msgpack.Decoder(_Stored)
+
+
 def dump(room: Room[Any]) -> bytes:
     """Return the room's state between two ticks as canonical bytes."""
     assert not room.changes.items, "A snapshot is taken between ticks."
-    return packed(
-        [
-            FORMAT,
-            room.game.name,
-            room.game.rules_version,
-            room.room_id,
-            room.settings_bytes,
-            [room.entry_tick, room.entry_number, room.shared_tick, room.changes.next_number],
-            room.digest,
-            [[seat, room.windows[seat].dump()] for seat in sorted(room.windows)],
-            [[account, window.dump()] for account, window in room.left.items()],
-            _dump(room.system),
-            _dump(room.state),
-        ]
+    stored = _Stored(
+        format=FORMAT,
+        game=room.game.name,
+        rules_version=room.game.rules_version,
+        room_id=room.room_id,
+        settings=room.settings_bytes,
+        counters=(room.entry_tick, room.entry_number, room.shared_tick, room.changes.next_number),
+        digest=room.digest,
+        windows=[(seat, held.dump()) for seat, held in sorted(room.windows.items())],
+        left=[(account, held.dump()) for account, held in room.left.items()],
+        system=_dump(room.system),
+        state=_dump(room.state),
     )
+    return packed(stored)
 
 
 def state_hash(room: Room[Any]) -> bytes:
@@ -53,74 +85,90 @@ def state_hash(room: Room[Any]) -> bytes:
 def load(game: Game[Any], data: bytes) -> Room[Any]:
     """Return the room that ``dump`` described; BadSnapshot if the bytes are not of this game."""
     try:
-        parts = msgpack.unpackb(data, strict_map_key=False)
-        if parts[:3] != [FORMAT, game.name, game.rules_version]:
-            raise BadSnapshot(f"it is of {parts[:3]}, not {game.name} {game.rules_version}")
-        return _load(game, parts[3:])
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+        stored = _decoder.decode(data)
+        of = (stored.format, stored.game, stored.rules_version)
+        if of != (FORMAT, game.name, game.rules_version):
+            raise ValueError(f"it is of {of}, not {game.name} {game.rules_version}")
+        return _load(game, stored)
+    except Exception as error:  # Whatever a decoder or a game may think of damaged bytes.
         raise BadSnapshot(f"{len(data)} bytes: {error!r}") from error
 
 
-def _load(game: Game[Any], parts: list[Any]) -> Room[Any]:
-    room_id, settings, counters, digest, windows, left, system, state = parts
-    room: Room[Any] = Room(game, room_id)
-    room.set_up(settings)
-    room.entry_tick, room.entry_number, room.shared_tick, next_number = counters
+def _load(game: Game[Any], stored: _Stored) -> Room[Any]:
+    room: Room[Any] = Room(game, stored.room_id)
+    room.set_up(stored.settings)
+    room.entry_tick, room.entry_number, room.shared_tick, next_number = stored.counters
     room.now = room.entry_tick
-    room.digest = digest
-    room.windows = {seat: Window.load(dumped) for seat, dumped in windows}
-    room.left = {account: Window.load(dumped) for account, dumped in left}
-    _restore(room, room.system, system, None, None)
-    _restore(room, room.state, state, None, None)
-    room.changes.items.clear()
+    room.digest = stored.digest
+    room.windows = {seat: Window.load(held) for seat, held in stored.windows}
+    room.left = {account: Window.load(held) for account, held in stored.left}
+    numbers: dict[int, None] = {}
+    for root, node in ((room.system, stored.system), (room.state, stored.state)):
+        _restore(room, root, node, numbers)
     room.changes.next_number = next_number
-    room.seat_by_account = {room.account(seat): seat for seat in room.seats.keys_in_order()}
-    room.due_tick = game.due(room) if room.is_open else None
+    seats = room.seats.keys_in_order()
+    room.seat_by_account = {room.account(seat): seat for seat in seats}
+    if seats != list(room.windows) or len(seats) != len(room.seat_by_account):
+        raise ValueError("seats, accounts and their windows do not match")
+    if len(stored.digest) != DIGEST_BYTES or max(numbers) >= next_number:
+        raise ValueError("a digest or a record number that cannot be")
+    room.due_tick = room.next_due()
     return room
 
 
-def _dump(record: Record) -> list[Any]:
-    values: list[Any] = []
-    for field in record.fields:
-        values += (field.number, record.__dict__[field.name])
-    below: list[Any] = []
-    for child in record.children:
-        held = record.__dict__[child.name]
-        if child.is_table:
-            below += (child.number, [[one.key, _dump(one)] for one in held])
-        else:
-            below += (child.number, _dump(held))
-    return [record.record_number, record.seat, values, below]
-
-
-def _restore(
-    room: Room[Any], record: Record, dumped: list[Any], parent: Record | None, home: Child | None
-) -> None:
-    number, seat, values, below = dumped
-    by_number = {field.number: field for field in record.fields}
+def _dump(record: Record) -> _Node:
     state = record.__dict__
-    for at in range(0, len(values), 2):
-        field = by_number[values[at]]
-        value = field.restore(values[at + 1])
+    below: list[tuple[int, list[tuple[int | str | None, _Node]]]] = []
+    for child in record.children:
+        held = state[child.name] if child.is_table else (state[child.name],)
+        below.append((child.number, [(one.key, _dump(one)) for one in held]))
+    values = [(field.number, state[field.name]) for field in record.fields]
+    return _Node(record.record_number, record.seat, values, below)
+
+
+def _restore(room: Room[Any], record: Record, node: _Node, numbers: dict[int, None]) -> None:
+    """Fill a record that is in its place already, and all below it."""
+    if node.number in numbers or node.number < 1:
+        raise ValueError(f"record number {node.number} is taken, or none")
+    numbers[node.number] = None
+    state = record.__dict__
+    by_number = {field.number: field for field in record.fields}
+    for number, stored in node.values:
+        field = by_number[number]
+        value = field.restore(stored)
         field.check(value)
         state[field.name] = value
-    held = dict(zip(below[::2], below[1::2], strict=True))
+    if any(state[field.name] is MISSING for field in record.fields):
+        raise ValueError(f"{type(record).__name__}: a field without default is missing")
+    state["seat"] = node.seat
+    record.adopt(room.changes, node.number, record.parent, record.home)
+    held = dict(node.below)
     for child in record.children:
-        if not child.is_table:
-            _restore(room, state[child.name], held.pop(child.number), record, child)
-    state["seat"] = seat
-    record.adopt(room.changes, number, parent, home)
-    for child in record.children:
-        if child.is_table:
-            _restore_table(room, state[child.name], held.pop(child.number, []), child)
+        _restore_child(room, record, child, held.pop(child.number, []), numbers)
     if held:
-        raise BadSnapshot(f"{type(record).__name__} has no child {min(held)}")
+        raise ValueError(f"{type(record).__name__} has no child {min(held)}")
 
 
-def _restore_table(room: Room[Any], table: Table[Any, Any], rows: list[Any], child: Child) -> None:
-    for key, dumped in rows:
+def _restore_child(
+    room: Room[Any],
+    parent: Record,
+    child: Child,
+    rows: list[tuple[int | str | None, _Node]],
+    numbers: dict[int, None],
+) -> None:
+    if not child.is_table:
+        ((_, node),) = rows
+        part = parent.__dict__[child.name]
+        part.__dict__.update(parent=parent, home=child)
+        _restore(room, part, node, numbers)
+        return
+    table = parent.__dict__[child.name]
+    for key, node in rows:
+        child.check_key(key)
+        if key in table:
+            raise ValueError(f"{child.name}[{key}] is there twice")
         record = child.record.__new__(child.record)
         record.blank()
-        record.__dict__["key"] = key
+        record.__dict__.update(key=key, parent=parent, home=child)
         table.keep(record)
-        _restore(room, record, dumped, table.owner, child)
+        _restore(room, record, node, numbers)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gameserver.engine import commands as c
 from gameserver.engine import inputs as i
 from gameserver.engine.delta import changes_of
+from gameserver.engine.effects import Effect
 from gameserver.engine.output import PendingOutcome, TickOutput
 from gameserver.engine.system import Seat
 from gameserver.engine.window import Window, body_digest
@@ -32,58 +33,73 @@ class ReplayDiverged(Exception):
 
 
 class Tick:
-    """A tick under way."""
+    """A tick under way.
 
-    __slots__ = ("concluded", "out", "recorded", "room")
+    ``vacated`` are the seats that were given up in this tick. Nobody else gets them before the
+    next: whoever had them may still have commands here, and is shown this tick.
+    """
 
-    def __init__(self, room: Room[Any]) -> None:
+    __slots__ = ("concluded", "out", "recorded", "room", "vacated")
+
+    def __init__(self, room: Room[Any], now: int) -> None:
         self.room = room
-        self.out = TickOutput(room.room_id, room.now)
+        self.out = TickOutput(room.room_id, now)
         self.recorded: list[Any] = []
         self.concluded: dict[int, list[c.Outcome]] = {}
+        self.vacated: list[int] = []
 
     def run(self, inputs: Sequence[i.Input], commands: Sequence[i.Commanded]) -> TickOutput:
         """Run a live tick; RoomBroken if anything but a command fails."""
-        room = self.room
         try:
+            self._begin()
             for one in inputs:
                 kind, take = _TAKE[type(one)]
                 if take(self, one):
-                    self.recorded.append([kind, *one])
+                    self.recorded.append((kind, *one))
             self._pass_time()
             for command in commands:
                 self._decide(command)
             self._close()
         except Exception as error:
-            raise RoomBroken(f"room {room.room_id}, tick {room.now}: {error!r}") from error
+            raise RoomBroken(f"{self._where()}: {error!r}") from error
         return self.out
 
     def redo(self, entry: i.Entry) -> TickOutput:
         """Run a recorded tick; ReplayDiverged unless it gives the recorded digest."""
-        room = self.room
         try:
+            self._begin()
             self._redo(entry.inputs)
         except Exception as error:
-            raise ReplayDiverged(f"room {room.room_id}, tick {room.now}: {error!r}") from error
-        if room.digest != entry.digest:
-            raise ReplayDiverged(f"room {room.room_id}, tick {room.now}: another digest")
+            raise ReplayDiverged(f"{self._where()}: {error!r}") from error
+        if self.room.digest != entry.digest:
+            raise ReplayDiverged(f"{self._where()}: another digest")
         return self.out
+
+    def _where(self) -> str:
+        return f"room {self.out.room_id}, tick {self.out.tick}"
+
+    def _begin(self) -> None:
+        room, now = self.room, self.out.tick
+        assert now > room.entry_tick or not room.entry_number, "Each entry has a later tick."
+        room.now = now
 
     def _redo(self, rows: list[list[Any]]) -> None:
         first = next((at for at, row in enumerate(rows) if row[0] == i.COMMAND), len(rows))
         for row in rows[:first]:
             taken, take = _TAKE_KIND[row[0]]
-            take(self, taken(*row[1:]))
+            assert take(self, taken(*row[1:])), "An input that is recorded did something."
+        self.recorded = rows
         self._pass_time()
         for row in rows[first:]:
             self._redo_command(row)
-        self.recorded = rows
         self._close()
 
     def _pass_time(self) -> None:
         room = self.room
         if room.due_tick is not None and room.due_tick <= room.now and room.system.open:
+            mark = room.mark()
             room.game.pass_time(room)
+            assert room.mark() != mark or self.recorded, "Time was due, and nothing passed."
 
     # --- Commands.
 
@@ -93,38 +109,38 @@ class Tick:
             self._echo(one.seat, one.number, c.NOT_SEATED.code)
             return
         known = window.known.get(one.number)
-        if known is None and one.number > window.floor:
+        if known is not None:
+            if known[0] != one.digest:
+                self._echo(one.seat, one.number, c.NUMBER_REUSED.code)
+            elif known[1] != c.Code.PENDING:  # What is pending is answered with its verdict.
+                self._echo(one.seat, one.number, known[1], known[2])
+        elif window.is_too_old(one.number):
+            self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
+        else:
             code = self._execute(one)
-            self.recorded.append([i.COMMAND, one.seat, one.number, one.arrival_ms, one.body, code])
+            self.recorded.append((i.COMMAND, one.seat, one.number, one.arrival_ms, one.body, code))
             self._conclude(one.seat, one.number, one.digest, code)
             self.out.counts.append((type(one.command).__name__, code, one.arrival_ms))
-        elif known is None:
-            self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
-        elif known[0] != one.digest:
-            self._echo(one.seat, one.number, c.NUMBER_REUSED.code)
-        elif known[1] != c.Code.PENDING:  # What is pending is answered with its verdict.
-            self._echo(one.seat, one.number, known[1], known[2])
 
     def _execute(self, one: i.Commanded) -> int:
         room, command, seat = self.room, one.command, one.seat
         if not room.system.open:
             return c.ROOM_ENDED.code
-        changes = room.changes
-        mark, effects = changes.mark(), len(room.effects)
+        mark = room.mark()
+        room.held = ""
         try:
             reason = command.validate(room, seat)
-            if reason is None:
-                room.holder, room.held = (seat, one.number, one.body), ""
-                command.execute(room, seat)
+            assert room.mark() == mark, "validate writes nothing and asks for nothing."
+            if reason is not None:
+                assert room.reasons[reason.code] == reason, "The game lists its reasons."
+                return reason.code
+            room.holder = (seat, one.number, one.body)
+            command.execute(room, seat)
         except Exception:
-            changes.undo_to(mark)
-            del room.effects[effects:]
+            room.undo_to(mark)
             return c.Code.FAILED
         finally:
             room.holder = None
-        if reason is not None:
-            assert changes.mark() == mark, f"{type(command).__name__}.validate wrote to the state."
-            return reason.code
         if not room.held:
             return c.Code.ACCEPTED
         self.out.pending.append(PendingOutcome(room.held, seat, one.number))
@@ -157,11 +173,13 @@ class Tick:
 
     def _opened(self, one: i.Opened) -> bool:
         room = self.room
+        assert not room.system.record_number, "A room opens once."
         room.set_up(one.settings)
-        room.system.join(room.changes, None, None)
-        room.state.join(room.changes, None, None)
-        room.system.join_parts(room.changes)
-        room.state.join_parts(room.changes)
+        roots = (room.system, room.state)
+        for root in roots:
+            root.join(room.changes, None, None)
+        for root in roots:
+            root.join_parts(room.changes)
         room.system.dice.seed = one.seed
         room.system.wall_ms = one.wall_ms
         room.game.open(room)
@@ -187,16 +205,18 @@ class Tick:
         room = self.room
         if not room.system.open:
             return c.ROOM_ENDED
-        seats = room.seats
-        if len(seats) >= room.game.seats_max:
+        taken = sorted((*room.seats.keys_in_order(), *self.vacated))
+        number = next((at for at, seat in enumerate(taken) if at != seat), len(taken))
+        if number >= room.game.seats_max:
             return c.ROOM_FULL
-        mark, effects = room.changes.mark(), len(room.effects)
-        number = next(free for free in range(len(seats) + 1) if free not in seats)
-        seats.add(number, Seat(account=account, since_tick=room.now), seat=number)
+        mark = room.mark()
+        for _, record in sorted(room.changes.shown.items()):
+            record.seen_by &= ~(1 << number)  # What an earlier player at this seat was shown.
+        room.seats.add(number, Seat(account=account, since_tick=room.now), seat=number)
         reason = room.game.sit(room, number)
         if reason is not None:
-            room.changes.undo_to(mark)
-            del room.effects[effects:]
+            assert room.reasons[reason.code] == reason, "The game lists its reasons."
+            room.undo_to(mark)
             return reason
         left = room.left.pop(account, None)
         room.windows[number] = Window() if left is None else left
@@ -215,6 +235,9 @@ class Tick:
         if len(room.left) > LEFT_WINDOWS_MAX:
             del room.left[next(iter(room.left))]
         room.seats.remove(one.seat)
+        for record in tuple(room.changes.owned[one.seat].values()):
+            record.disown()
+        self.vacated.append(one.seat)
         return True
 
     def _lost(self, one: i.Lost) -> bool:
@@ -230,6 +253,7 @@ class Tick:
         pending = room.system.pending.get(one.reference)
         if pending is None:
             return False
+        assert not one.code or one.code in room.reasons, "A verdict is granted, or has a reason."
         seat = pending.by_seat
         command = room.decode(pending.body)
         seat_now = room.seat_of(pending.account)  # It may be another than that of the command.
@@ -262,51 +286,55 @@ class Tick:
 
     def _close(self) -> None:
         room, out = self.room, self.out
-        items = room.changes.take()
+        items, effects = room.changes.take(), room.effects
         if not items and not self.recorded:
-            assert not room.effects, "An effect without a change of state."
+            assert not effects, "An effect without a change of state."
             return
+        assert len(room.seats) == len(room.windows), "The engine alone seats players."
         changes = changes_of(items)
         inputs, every = i.packed(self.recorded), i.packed(changes.every)
-        digest = sha256(room.digest + inputs + every).digest()
-        room.digest = digest
+        told = (room.digest, i.packed(room.now), inputs, every, i.packed(_named(effects)))
+        room.digest = sha256(b"".join(told)).digest()
         room.entry_number += 1
         room.entry_tick = room.now
         out.entry_number = room.entry_number
-        out.entry = i.entry_payload(room.now, inputs, digest)
+        out.entry = i.entry_payload(room.now, inputs, room.digest)
         if changes.public:
             shared = every if changes.public is changes.every else i.packed(changes.public)
             out.shared = codec.delta(room.room_id, room.shared_tick, room.now, shared)
             room.shared_tick = room.now
         if changes.private or self.concluded:
             self._frames(changes.private)
-        out.effects = room.effects
-        room.effects = []
-        room.due_tick = room.game.due(room) if room.system.open else None
+        out.effects, room.effects = effects, []
+        room.due_tick = room.next_due()
         out.ended = not room.system.open
 
     def _frames(self, private: dict[int, list[Any]]) -> None:
         """Pack each seat's own frame; seats that are shown the same share the packed changes."""
         room, out = self.room, self.out
         more = out.shared is not None
-        shown: list[Any] | None = None
-        packed = _NOTHING
+        packed = {id(_NOTHING): i.packed(_NOTHING)}
         for seat in sorted(private.keys() | self.concluded.keys()):
             window = room.windows.get(seat)
             if window is None:
                 continue
-            flat = private.get(seat)
-            if flat is not shown:
-                shown = flat
-                packed = _NOTHING if flat is None else i.packed(flat)
-            outcomes = self.concluded.get(seat, [])
+            flat = private.get(seat, _NOTHING)
+            changes = packed.get(id(flat))
+            if changes is None:
+                changes = packed[id(flat)] = i.packed(flat)
+            outcomes = self.concluded.get(seat, _NOTHING)
             out.private[seat] = codec.private(
-                room.room_id, window.private_tick, room.now, packed, outcomes, more
+                room.room_id, window.private_tick, room.now, changes, outcomes, more
             )
             window.private_tick = room.now
 
 
-_NOTHING = i.packed([])
+_NOTHING: list[Any] = []
+
+
+def _named(effects: list[Effect]) -> list[Any]:
+    return [(type(effect).__name__, *effect) for effect in effects]
+
 
 _TAKE: dict[type, tuple[int, Callable[[Tick, Any], bool]]] = {
     i.Opened: (i.OPENED, Tick._opened),

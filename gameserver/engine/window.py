@@ -7,10 +7,12 @@ state: it is in every snapshot, and the entries rebuild it.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
 
 WINDOW_NUMBERS = 64
 DIGEST_BYTES = 8
+
+# (floor, highest, private_tick, [(number, digest, code, tick), ...])
+Stored = tuple[int, int, int, list[tuple[int, bytes, int, int]]]
 
 
 def body_digest(body: bytes) -> bytes:
@@ -19,10 +21,10 @@ def body_digest(body: bytes) -> bytes:
 
 
 class Window:
-    """Command numbers of one seat: number → (digest, code, tick), the newest 64.
+    """Command numbers of one seat: number → (digest, code, tick), the highest 64, lowest first.
 
-    ``floor`` is the highest number that was dropped: whatever is not above it is too old to know.
-    ``private_tick`` is the last tick that had something for this seat alone.
+    ``floor`` is the highest number that was dropped. ``private_tick`` is the last tick that had
+    something for this seat alone.
     """
 
     __slots__ = ("floor", "highest", "known", "private_tick")
@@ -33,16 +35,27 @@ class Window:
         self.highest = 0
         self.private_tick = 0
 
+    def is_too_old(self, number: int) -> bool:
+        """Tell whether an unknown number is one that may have been known and dropped.
+
+        A number below a full window is as good as dropped: it would be the first to go.
+        """
+        if number > self.highest:
+            return False
+        full = len(self.known) >= WINDOW_NUMBERS
+        return number <= self.floor or (full and number < next(iter(self.known)))
+
     def keep(self, number: int, digest: bytes, code: int, tick: int) -> None:
         """Record what became of a number, dropping the lowest if there are too many."""
         known = self.known
         known[number] = (digest, code, tick)
         if number > self.highest:
             self.highest = number
+        else:  # Numbers hardly ever come out of order.
+            known = self.known = dict(sorted(known.items()))
         if len(known) > WINDOW_NUMBERS:
-            lowest = min(known)
-            del known[lowest]
-            self.floor = lowest
+            self.floor = next(iter(known))
+            del known[self.floor]
 
     def rule(self, number: int, code: int) -> None:
         """Replace a pending code by the final one; the number may have been dropped since."""
@@ -50,15 +63,18 @@ class Window:
         if held is not None:
             self.known[number] = (held[0], code, held[2])
 
-    def dump(self) -> list[Any]:
-        """Return the window as plain values, in order of number."""
-        rows = [[number, *self.known[number]] for number in sorted(self.known)]
-        return [self.floor, self.highest, self.private_tick, rows]
+    def dump(self) -> Stored:
+        """Return the window as plain values."""
+        rows = [(number, *held) for number, held in self.known.items()]
+        return (self.floor, self.highest, self.private_tick, rows)
 
     @classmethod
-    def load(cls, dumped: list[Any]) -> Window:
-        """Return the window that ``dump`` described."""
+    def load(cls, stored: Stored) -> Window:
+        """Return the window that ``dump`` described; ValueError if it can be none."""
         window = cls()
-        window.floor, window.highest, window.private_tick, rows = dumped
+        window.floor, window.highest, window.private_tick, rows = stored
+        numbers = [window.floor, *(row[0] for row in rows)]
+        if numbers != sorted(set(numbers)) or len(rows) > WINDOW_NUMBERS:
+            raise ValueError("command numbers are not in order, or too many")
         window.known = {number: (digest, code, tick) for number, digest, code, tick in rows}
         return window

@@ -9,7 +9,7 @@ import msgspec
 from gameserver.engine.commands import Command, Reason
 from gameserver.engine.game import Game
 from gameserver.engine.room import Room
-from gameserver.games.conquest import rules
+from gameserver.games.conquest import board, rules
 from gameserver.games.conquest.commands import COMMANDS
 from gameserver.games.conquest.reasons import REASONS
 from gameserver.games.conquest.settings import Settings, ticks_of_seconds
@@ -64,7 +64,9 @@ class Conquest(Game[State]):
 
     def sit(self, room: Room[State], seat: int) -> Reason | None:
         """Take a player in at any time; whoever comes during a round waits for the next."""
-        room.state.players.add(seat, Player(), seat=seat)
+        state = room.state
+        state.players.add(seat, Player(), seat=seat)
+        board.show(state, range(len(state.fogged_territories)))
         rules.come(room, seat)
         return None
 
