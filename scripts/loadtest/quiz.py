@@ -22,6 +22,7 @@ BAD_MOVES_SHARE = 0.15
 
 # Phases in which the answer is nobody's business.
 UNREVEALED = frozenset({"SELECTING", "READING", "OPEN", "ANSWERING", "CHOOSING"})
+ABOUT_A_CLUE = frozenset({"Buzz", "Answer", "Pass", "Choose"})
 BETWEEN_ROUNDS = frozenset({"LOBBY", "STANDINGS"})
 
 
@@ -46,10 +47,18 @@ class Quiz:
 
     def choose(self, sight: Sight) -> Move | None:
         """Do what the phase asks for, or now and then what it does not."""
+        rng = self._rng
+        move = self._bad_move() if rng.random() < BAD_MOVES_SHARE else self._good_move(sight)
+        if move is None or move.command not in ABOUT_A_CLUE or move.body:
+            return move
+        # Which clue is meant may be said; then a move that comes late does not count for the next.
+        if rng.random() < 0.5:
+            return move
+        return Move(move.command, {**move.fields, "clue": _shown(sight).get("number", 0)})
+
+    def _good_move(self, sight: Sight) -> Move | None:
         game, rng = sight.game, self._rng
         phase, mine = game.enum("phase"), 1 << sight.seat
-        if rng.random() < BAD_MOVES_SHARE:
-            return self._bad_move()
         if phase in BETWEEN_ROUNDS:
             return None if game.get("ready_seats") & mine else Move("Ready")
         if phase == "SELECTING" and game.get("control") == sight.seat:

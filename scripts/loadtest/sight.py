@@ -58,11 +58,12 @@ class Schema:
         self.settings: Mapping[str, Any] = settings
 
     def body(self, move: Move) -> list[Any]:
-        """Return the array that stands for a move on the wire."""
+        """Return the array that stands for a move on the wire; last fields may be left out."""
         tag, names = self.commands[move.command]
-        if move.fields.keys() != set(names):
+        given = names[: len(move.fields)]
+        if move.fields.keys() != set(given):
             raise KeyError(f"{move.command} takes {names}, not {tuple(move.fields)}")
-        return [tag, *(move.fields[name] for name in names)]
+        return [tag, *(move.fields[name] for name in given)]
 
 
 def _enum_names(kind: str) -> dict[int, str]:
