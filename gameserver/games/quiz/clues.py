@@ -96,7 +96,7 @@ def answer(room: Room[State], seat: int, text: str) -> None:
     if not is_right(text, clue.answer, clue.accept):
         _miss(room, seat, text)
         return
-    state.attempts.add(len(state.attempts), Attempt(by_seat=seat, text=text, right=True))
+    _show_attempt(room, seat, text, right=True)
     scoring.right(state.players[seat], state.shown.value)
     state.answering = NOBODY
     state.control = seat
@@ -146,7 +146,7 @@ def reveal(room: Room[State]) -> None:
 
 def _miss(room: Room[State], seat: int, text: str) -> None:
     state = room.state
-    state.attempts.add(len(state.attempts), Attempt(by_seat=seat, text=text, right=False))
+    _show_attempt(room, seat, text, right=False)
     scoring.wrong(state.players[seat], state.shown.value)
     state.answering = NOBODY
     state.out_seats |= bit(seat)
@@ -155,6 +155,12 @@ def _miss(room: Room[State], seat: int, text: str) -> None:
         enter(room, Phase.OPEN, ticks_of(room.settings.buzz_seconds))
     else:
         reveal(room)
+
+
+def _show_attempt(room: Room[State], seat: int, text: str, *, right: bool) -> None:
+    attempts = room.state.attempts
+    account = room.account(seat)
+    attempts.add(len(attempts), Attempt(by_seat=seat, account=account, text=text, right=right))
 
 
 def _judge_choices(room: Room[State]) -> None:

@@ -89,11 +89,15 @@ class Category(Record):
 
 
 class Attempt(Record):
-    """A player's try at the present clue, judged. ``text`` is empty if there was none in time."""
+    """A player's try at the present clue, judged. ``text`` is empty if there was none in time.
+
+    The seat may be another's by now, hence the account.
+    """
 
     by_seat: int = public(1)
-    text: str = public(2)
-    right: bool = public(3)
+    account: int = public(2)
+    text: str = public(3)
+    right: bool = public(4)
 
 
 class Placing(Record):

@@ -76,7 +76,8 @@ class Watched(Play[State]):
         round_number, played, known = self.judged
         for order in range(known, len(state.attempts)):
             attempt = state.attempts[order]
-            account = self.accounts[attempt.by_seat]
+            account = attempt.account
+            assert account == self.accounts[attempt.by_seat]
             points = state.shown.value if attempt.right else -state.shown.value
             self.scores_by_account[account] = self.scores_by_account.get(account, 0) + points
         self.judged = (round_number, played, len(state.attempts))
