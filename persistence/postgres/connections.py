@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from persistence.interfaces import StorageError, StorageUnavailable
-from persistence.postgres.errors import translated
+from persistence.postgres.errors import FAILURES, translated
 
 # Strings, because asyncpg's classes take no parameters when the program runs.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -119,7 +119,7 @@ class Writer:
                 raise translated(error) from error
             except BaseException as error:
                 self.close()
-                if isinstance(error, (asyncpg.InterfaceError, OSError, TimeoutError)):
+                if isinstance(error, FAILURES):
                     raise translated(error) from error
                 raise
         assert row is not None, "commit_batch returns one row"
@@ -130,6 +130,16 @@ class Writer:
         self._connection = await self._database.connect(**COMMIT_SETTINGS)
         self._statement = await self._connection.prepare(self._sql)
         return self._statement
+
+    async def stop(self) -> None:
+        """Say good-bye to the server, or hang up if a call is under way."""
+        connection = self._connection
+        self._connection = self._statement = None
+        if connection is not None:
+            try:
+                await connection.close(timeout=STOP_TIMEOUT_S)
+            except FAILURES:
+                connection.terminate()
 
     def close(self) -> None:
         """Let the connection go; the next call opens another."""
@@ -180,5 +190,5 @@ async def _in_time() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except FAILURES as error:
         raise translated(error) from error

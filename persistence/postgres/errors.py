@@ -19,6 +19,16 @@ from persistence.interfaces import (
     StorageUnavailable,
 )
 
+# All that asyncpg and the network raise. InternalClientError is what a session says that was ended
+# by the server between two calls, until its socket is seen to close.
+FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+
 _BUSY = {
     "40001": "serialization_failure",
     "40P01": "deadlock_detected",
@@ -72,5 +82,5 @@ def translating() -> Iterator[None]:
     """Let the contract's errors out of a block in place of any others."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except FAILURES as error:
         raise translated(error) from error

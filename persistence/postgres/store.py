@@ -134,7 +134,7 @@ class PostgresStore:
 
     async def stop(self) -> None:
         """Let go of connections."""
-        self._writer.close()
+        await self._writer.stop()
         await self._readers.stop()
 
     async def commit(self, batch: Batch) -> CommitAnswer:

@@ -93,7 +93,7 @@ class Owner:
         ]
         net = STAKE_MINOR * len(rows) - sum(row.payout_minor for row in rows)
         booking = Booking(room % SHARDS, room, f"{room}:{turn}", net)
-        # The booking takes the place of one settlement, which the next batch carries.
+        # The booking takes the place of one settlement: a batch holds no more.
         return self._batch(settles=rows[:-1], bookings=[booking])
 
     def _batch(
