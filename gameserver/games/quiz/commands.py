@@ -209,4 +209,4 @@ def _is_over(clue: int, state: State) -> bool:
     return clue != 0 and clue != state.shown.number
 
 
-COMMANDS = (Ready, Select, Buzz, Answer, Pass, Choose)
+COMMANDS: tuple[type[Command], ...] = (Ready, Select, Buzz, Answer, Pass, Choose)
