@@ -157,6 +157,7 @@ class Readers:
 
     async def start(self) -> None:
         """Connect, or raise what prevents it."""
+        assert self._pool is None, "a store is started once until it is stopped"
         async with _in_time():
             self._pool = await self._database.pool()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from persistence.interfaces import Batch, ResultRow, SchemaMismatch, ScoreRow
+from persistence.interfaces import Batch, ResultRow, SchemaMismatch
 from persistence.postgres.migrate import SCHEMA, migrate, migrations, status
 from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import entry, hold, owner
@@ -145,14 +145,12 @@ async def test_what_was_recorded_can_be_neither_changed_nor_removed(
         entries=[entry(7, 1)],
         holds=[hold("h", 10)],
         results=[ResultRow(0, 7, 1, 1, b"r")],
-        scores=[ScoreRow(0, 7, "s", "keno", 1, 5)],
     )
     for table, column in (
         ("journal", "tick"),
         ("journal_link", "rows"),
         ("transfer", "amount"),
         ("result", "tick"),
-        ("score", "points"),
     ):
         for sql in (
             f"UPDATE {table} SET {column} = 99",

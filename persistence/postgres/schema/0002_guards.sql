@@ -15,8 +15,6 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transfer
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON result
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON score
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- The bytes that one entry adds to its shard's chain: those of `chained` in interfaces.py.
 CREATE FUNCTION link_bytes(room_id bigint, number bigint, tick bigint, payload bytea)

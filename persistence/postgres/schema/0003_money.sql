@@ -160,6 +160,9 @@ BEGIN
             ORDER BY number FOR NO KEY UPDATE
         ) AS locked;
     EXCEPTION WHEN lock_not_available THEN
+        IF cardinality(p_asked) = 0 THEN
+            RAISE;
+        END IF;
         SELECT array_agg(number), array_agg(balance) INTO numbers, balances
         FROM (
             SELECT number, balance FROM account
@@ -301,6 +304,11 @@ BEGIN
     SELECT array_agg(number ORDER BY number), array_agg(balance ORDER BY number)
     INTO numbers, balances
     FROM changed;
+    IF coalesce(cardinality(numbers), 0) <> (
+        SELECT count(DISTINCT number) FROM unnest(p_moved) WHERE kind = 'player'
+    ) THEN
+        RAISE EXCEPTION 'money moved on an account that is not there' USING ERRCODE = 'GS002';
+    END IF;
 
     INSERT INTO account (kind, number, balance)
     SELECT kind, number, sum(amount) FROM unnest(p_moved)
