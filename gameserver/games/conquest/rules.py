@@ -139,7 +139,7 @@ def conquer(room: Room[State], seat: int, loser: int) -> None:
         state.phase is Phase.PLAYING
         and state.players[seat].territories >= state.victory_territories
     ):
-        finish(room, Ending.SHARE, seat)
+        finish(room, Ending.SHARE)
 
 
 def drop_out(room: Room[State], seat: int, how: Exit) -> None:
@@ -157,23 +157,24 @@ def drop_out(room: Room[State], seat: int, how: Exit) -> None:
 
     alive = alliances.alive_seats(state)
     if len(alive) == 1:
-        finish(room, Ending.LAST_STANDING, alive[0])
+        finish(room, Ending.LAST_STANDING)
     else:
         alliances.lapse_if_united(state)
 
 
-def finish(room: Room[State], ending: Ending, winner: int = NOBODY) -> None:
-    """End the round. Without a winner by conquest, what is held decides.
+def finish(room: Room[State], ending: Ending) -> None:
+    """End the round. What those who are left hold decides.
 
-    That is territories, then troops on the board, then the lower seat.
+    That is territories, then troops on the board, then the lower seat. Whoever has just reached
+    the share for victory is the first to do so, and so has more than anybody else.
     """
     state = room.state
     _turn(state, Phase.ENDED)
     alive = alliances.alive_seats(state)
     troops = _troops(state, alive)
 
-    def rank(seat: int) -> tuple[bool, int, int, int]:
-        return seat != winner, -state.players[seat].territories, -troops[seat], seat
+    def rank(seat: int) -> tuple[int, int, int]:
+        return -state.players[seat].territories, -troops[seat], seat
 
     for place, seat in enumerate(sorted(alive, key=rank), 1):
         _place(room, place, seat, Exit.STOOD, troops[seat])

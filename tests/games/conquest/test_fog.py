@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from gameserver.games.conquest.commands import (
     AcceptAlliance,
     Attack,
@@ -124,19 +126,35 @@ def test_everybody_sees_the_empty_board_of_the_lobby() -> None:
 
 def test_a_battle_is_shown_to_those_who_saw_both_territories() -> None:
     play = round_of("ann", "bob", "cat", "dan", **FOG)
-    for source, target in borders(play, ANN, BOB):
-        expected = [{source, target} <= sights(play, seat) for seat in range(4)]
-        if expected == [True, True, False, False]:
-            break
-    else:
-        raise AssertionError("No such border in this deal.")
-    do(play, ANN, Reinforce(territory=source, troops=50))
-    do(play, ANN, Attack(source=source, target=target, troops=50))
-    battle = play.state.fogged_battles[1]
-    assert [battle.seen_by >> seat & 1 for seat in range(4)] == [1, 1, 0, 0]
-    shown = [battle.record_number in play.watcher(seat).view.records for seat in range(4)]
-    assert shown == [True, True, False, False]
-    assert battle.record_number not in play.watch().view.records
+    seen = [sights(play, seat) for seat in range(4)]
+    fought = set()
+    for attacker, defender in permutations(range(4), 2):
+        for source, target in borders(play, attacker, defender):
+            # One troop against so many changes no owner, and so nobody's sight.
+            for seat, index in ((defender, target), (attacker, source)):
+                if troops(play, index) < 20:
+                    do(play, seat, Reinforce(territory=index, troops=20))
+            do(play, attacker, Attack(source=source, target=target, troops=1))
+            assert owner(play, target) == defender
+            battle = play.state.fogged_battles[play.state.battles_fought % 8]
+            for seat in range(4):
+                both = {source, target} <= seen[seat]
+                assert (battle.record_number in play.watcher(seat).view.records) == both
+                fought.add((both, source in seen[seat], target in seen[seat]))
+            assert battle.record_number not in play.watch().view.records
+    assert fought >= {(True, True, True), (False, True, False), (False, False, True)}
+    play.check_all()
+
+
+def test_past_battles_are_gone_when_the_lobby_opens() -> None:
+    play = round_of("ann", "bob", "cat", **FOG)
+    storm(play, ANN, *borders(play, ANN, BOB)[0])
+    battle = play.state.fogged_battles[play.state.battles_fought % 8]
+    assert battle.record_number in play.watcher(ANN).view.records
+    for seat in (BOB, CAT):
+        do(play, seat, Surrender())
+    play.run_to(play.state.lobby_tick)
+    assert battle.record_number not in play.watcher(ANN).view.records
     play.check_all()
 
 

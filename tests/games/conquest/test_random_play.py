@@ -262,8 +262,7 @@ def test_whatever_is_played_the_invariants_hold_and_the_round_ends(drawn: dict[s
     if is_open(play) and phase(play) is Phase.PLAYING:
         number = play.state.round_number
         play.run_to(play.state.limit_tick)
-        assert phase(play) is not Phase.PLAYING
-        assert play.results()[-1].round_number == number
+        assert number in [result.round_number for result in play.results()]
     assert [result.round_number for result in play.results()] == list(
         range(1, len(play.results()) + 1)
     )

@@ -8,7 +8,7 @@ import pytest
 
 from gameserver.engine.effects import Score
 from gameserver.engine.room import decode_settings
-from gameserver.games.conquest.commands import Ready, Surrender
+from gameserver.games.conquest.commands import Ready, Reinforce, Surrender
 from gameserver.games.conquest.state import NOBODY, Ending, Exit, Phase, Status
 from tests.games.conquest.rooms import (
     GAME,
@@ -152,12 +152,6 @@ def test_share_wins() -> None:
     play.check_all()
 
 
-def test_share_wins_even_against_someone_who_holds_as_much() -> None:
-    play = round_of("ann", "bob", victory_percent=40)
-    storm(play, BOB, *borders(play, BOB, NOBODY)[0])
-    assert (play.state.ending, play.state.winner) == (Ending.SHARE, BOB)
-
-
 def test_the_last_one_standing_wins_and_points_follow_the_places() -> None:
     names = ("ann", "bob", "cat", "dan")
     play = round_of(*names, victory_percent=100, income_seconds=1)
@@ -194,9 +188,12 @@ def test_time_decides_by_territories_then_troops_then_seat() -> None:
         sum(troops(play, index) for index in owned(play, seat)) for seat in (CAT, BOB, ANN)
     ]
 
-    play = round_of("ann", "bob", time_limit_seconds=10, income_seconds=60)
-    play.run_to(play.state.limit_tick)
-    assert [one.by_seat for one in play.state.placings] == [ANN, BOB]
+    for troops_of_bob, expected in ((1, [BOB, ANN]), (0, [ANN, BOB])):
+        play = round_of("ann", "bob", time_limit_seconds=10, income_seconds=60)
+        if troops_of_bob:
+            do(play, BOB, Reinforce(territory=owned(play, BOB)[0], troops=troops_of_bob))
+        play.run_to(play.state.limit_tick)
+        assert [one.by_seat for one in play.state.placings] == expected
 
 
 def test_the_result_says_what_was_played_and_how_it_went() -> None:
@@ -219,6 +216,7 @@ def test_the_result_says_what_was_played_and_how_it_went() -> None:
 
 def test_after_a_round_the_lobby_opens_again_with_an_empty_board() -> None:
     play = round_of("ann", "bob", rematch_seconds=30)
+    storm(play, ANN, *borders(play, ANN, BOB)[0])
     do(play, BOB, Surrender())
     ended = play.now
     assert owned(play, ANN)
@@ -233,6 +231,7 @@ def test_after_a_round_the_lobby_opens_again_with_an_empty_board() -> None:
     assert [(p.status, p.ready, p.reserve, p.territories) for p in state.players] == [
         (Status.WAITING, False, 0, 0)
     ] * 2
+    assert all(battle.tick == 0 for battle in state.battles)
     assert state.placings[1].by_seat == ANN  # Until the next round begins.
     play.run_to(state.start_tick)
     assert (state.phase, state.round_number, len(state.placings)) == (Phase.PLAYING, 2, 0)
