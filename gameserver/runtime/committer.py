@@ -132,6 +132,8 @@ class Committer:
         await self._make_durable([work for work in works if id(work.opened) not in first])
 
     async def _store_clocks(self) -> None:
+        """Store the clocks of all our shards: those in which nothing happens have time too."""
+        self._clock_due_ns = self._clock.now_ns() + CLOCK_INTERVAL_NS
         batch = clock_batch(self._batch_id(), self._keeper, self.beat)
         if batch.marks:
             self._advance(batch, await self._known(batch))
@@ -144,7 +146,6 @@ class Committer:
         finally:
             self.behind_since_ns = None
         now_ns = self._clock.now_ns()
-        self._clock_due_ns = now_ns + CLOCK_INTERVAL_NS
         self._metrics.commits_total += 1
         self._metrics.commit_ms.observe((now_ns - began_ns) / NS_PER_MS)
         return answer

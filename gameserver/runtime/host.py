@@ -251,14 +251,16 @@ class RoomHost:
                 continue
             if seat is None and not join.watch:
                 refused = output.refused.get(account, 0)
-                listed.append(Shown(join, None, refused, 0, b"", b""))
+                listed.append(Shown(join, room.entry_tick, None, refused))
                 continue
             public, private = room.full(seat)
             if seat is None:
-                listed.append(Shown(join, WATCHING, 0, 0, public, private))
+                listed.append(Shown(join, room.entry_tick, WATCHING, 0, 0, public, private))
                 continue
             highest, since_tick = room.windows[seat].highest, room.seats[seat].since_tick
-            listed.append(Shown(join, seat, 0, highest, public, private, since_tick))
+            listed.append(
+                Shown(join, room.entry_tick, seat, 0, highest, public, private, since_tick)
+            )
         return listed
 
     # --- What the committer tells.

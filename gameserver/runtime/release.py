@@ -63,7 +63,7 @@ class Releaser:
         for seat, viewer, request in work.left:
             self._let_go(opened, seat, viewer, request)
         for shown in work.shown:
-            self._show(opened, output.tick, shown)
+            self._show(opened, shown)
         if output.seated or work.left:
             self._tell_roster(opened)
         self._keep_snapshot(work)
@@ -106,7 +106,7 @@ class Releaser:
 
     # --- Joining.
 
-    def _show(self, opened: OpenRoom, tick: int, shown: Shown) -> None:
+    def _show(self, opened: OpenRoom, shown: Shown) -> None:
         join, seat = shown.join, shown.seat
         viewer = join.viewer
         if not self._audience.met(join):
@@ -121,9 +121,9 @@ class Releaser:
             viewer.send(codec.reply_error(join.request, code, reason.name if reason else ""))
             return
         if join.request is None:
-            self._catch_up(opened, tick, shown)
+            self._catch_up(opened, shown)
             return
-        self._audience.enter(opened, viewer, seat, tick)
+        self._audience.enter(opened, viewer, seat, shown.tick)
         missed, why = self._missed(opened, shown)
         row = opened.row
         viewer.send(
@@ -142,7 +142,7 @@ class Releaser:
             )
         )
         if missed is None:
-            self._send_full(viewer, opened, tick, shown)
+            self._send_full(viewer, opened, shown)
         else:
             for frames in missed:
                 viewer.deliver(row.room_id, frames.tick, frames.private.get(seat), frames.shared)
@@ -154,7 +154,7 @@ class Releaser:
             return None, ""
         if closed_tick < shown.since_tick:
             missed, why = None, "the seat is another one now"
-        elif closed_tick > opened.room.now:
+        elif closed_tick > shown.tick:
             missed, why = None, "that tick has not been"
         else:
             missed, why = opened.ring.since(closed_tick), "too long ago"
@@ -164,7 +164,7 @@ class Releaser:
         self._metrics.resumed_gapless_total += 1
         return missed, ""
 
-    def _catch_up(self, opened: OpenRoom, tick: int, shown: Shown) -> None:
+    def _catch_up(self, opened: OpenRoom, shown: Shown) -> None:
         viewer, seat = shown.join.viewer, shown.seat
         if seat is None or opened.viewers.get(viewer) != seat:
             return
@@ -173,17 +173,20 @@ class Releaser:
         missed = None
         if closed_tick is not None and closed_tick >= 0:
             missed = opened.ring.since(closed_tick)
-        viewer.joined(opened.row.room_id, seat, tick)
+        viewer.joined(opened.row.room_id, seat, shown.tick)
         if missed is None:
-            self._send_full(viewer, opened, tick, shown)
+            self._send_full(viewer, opened, shown)
         elif missed:
             private, shared = merged(opened.row.room_id, missed, seat)
             viewer.deliver(
-                opened.row.room_id, tick, private, None if shared is None else SharedFrame(shared)
+                opened.row.room_id,
+                shown.tick,
+                private,
+                None if shared is None else SharedFrame(shared),
             )
 
-    def _send_full(self, viewer: Viewer, opened: OpenRoom, tick: int, shown: Shown) -> None:
-        full = codec.full(opened.row.room_id, tick, shown.public, shown.private)
+    def _send_full(self, viewer: Viewer, opened: OpenRoom, shown: Shown) -> None:
+        full = codec.full(opened.row.room_id, shown.tick, shown.public, shown.private)
         viewer.send(_compact(full))
 
     # --- Names.

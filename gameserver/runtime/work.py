@@ -34,16 +34,19 @@ class Join:
 class Shown:
     """What a joining viewer gets when the tick is durable: a seat and the state at its end.
 
+    ``tick`` is that of the room's last entry, not of the moment: only entries survive a crash, so
+    only from an entry's tick can anybody resume.
     A seat of None means that the room refused, for the reason with code ``refused``. Whoever was
     here before ``since_tick`` was on another seat.
     """
 
     join: Join
+    tick: int
     seat: int | None
-    refused: int
-    highest_number: int
-    public: bytes
-    private: bytes
+    refused: int = 0
+    highest_number: int = 0
+    public: bytes = b""
+    private: bytes = b""
     since_tick: int = 0
 
 

@@ -532,3 +532,41 @@ async def test_more_transfers_than_fit_go_into_several_batches_in_order() -> Non
         assert max(len(batch.holds) for batch in batches) <= 1000
         held: list[Hold] = [hold for batch in batches for hold in batch.holds]
         assert len({hold.reference for hold in held}) == 2000
+
+
+@virtual
+async def test_a_watcher_of_a_quiet_room_misses_nothing_through_a_crash() -> None:
+    """A full state is of an entry's tick: the clock may have come further than what survives."""
+    store = FaultyStore()
+    eve, ann = Eyes(103), Eyes(ANN)
+    async with node_running(store, crash=True) as rig:
+        row = await rig.room()
+        await rig.join(row, ann)
+        await asyncio.sleep(30.3)
+        await rig.join(row, eve, watch=True)
+        assert eve.closed_tick(1) == rig.node.host.rooms[1].room.entry_tick
+    async with node_running(store, "n2") as rig:
+        await rig.join(row, ann)
+        await rig.done(row, ann, 1, Put(1))
+        await asyncio.sleep(2)
+        await rig.done(row, ann, 2, Ring(1))
+        await rig.join(row, eve, watch=True, closed_tick=eve.closed_tick(1))
+        assert eve.of(Joined)[-1].resume == 1
+        rig.check_views(row, eve, ann)
+
+
+@virtual
+async def test_the_clock_of_a_quiet_shard_goes_on_through_a_crash() -> None:
+    store = FaultyStore()
+    ann, bob = Eyes(ANN), Eyes(BOB)
+    async with node_running(store, crash=True) as rig:
+        rows = [await rig.room(1), await rig.room(2)]
+        await rig.join(rows[0], ann)
+        await rig.join(rows[1], bob)
+        await rig.done(rows[0], ann, 1, Ring(400))
+        rings_tick = rig.node.host.rooms[1].room.state.rings_tick
+        for number in range(1, 101):  # Ten seconds in which only another shard commits.
+            rig.command(rows[1], bob, number, Put(1))
+            await rig.beats(2)
+    states = {state.shard: state for state in await store.take_shards("other", [1, 2])}
+    assert rings_tick - 400 + 170 < states[1].clock_tick <= states[2].clock_tick
