@@ -64,7 +64,6 @@ def clear(player: Player) -> None:
     for name in STATISTICS:
         setattr(player, name, NONE if name == "fastest_ticks" else 0)
     player.gained = 0
-    player.locked_tick = 0
 
 
 def keep_gone(room: Room[State], seat: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gameserver.engine.fields import Visibility
 from gameserver.games.quiz import commands as c
 from gameserver.games.quiz.commands import Choose
 from gameserver.games.quiz.scoring import speed_bonus
@@ -102,6 +103,29 @@ def test_a_choice_is_shown_to_nobody_else_before_the_reveal() -> None:
     play.check(1, Choose(right), None)
     assert play.state.players[0].revealed_choice == right
     play.check_all()
+
+
+def test_nobody_is_told_which_option_is_right_or_which_clues_are_to_come() -> None:
+    play = at_options("ann", "ben")
+    secrets = {
+        (record.record_number, field.number)
+        for record in (play.state, play.state.shown, *play.state.clues)
+        for field in record.fields
+        if field.visibility is Visibility.SECRET
+    }
+    assert len(secrets) > 4
+    clues = next(child.number for child in play.state.children if child.name == "clues")
+    for viewer in (play.watch(), play.watcher(0), play.watcher(1)):
+        assert not [place for place in secrets if viewer.view.value(*place) is not None]
+        assert not viewer.view.children(play.state.record_number, clues)
+    names = {"asked", "right_option", "answer", "mark"}
+    declared = {
+        field.name
+        for record in (play.state, play.state.shown, play.state.clues[0])
+        for field in record.fields
+        if (record.record_number, field.number) in secrets
+    }
+    assert names <= declared
 
 
 def test_who_does_not_choose_gets_nothing_and_loses_the_streak() -> None:

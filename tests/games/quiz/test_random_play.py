@@ -146,6 +146,8 @@ class Watched(Play[State]):
         present = sum(1 << one.seat for one in room.seats if one.present)
         assert state.present_seats == present
         assert state.players.keys_in_order() == room.seats.keys_in_order()
+        seated = sum(1 << one.seat for one in room.seats)
+        assert not (state.ready_seats | state.out_seats | state.chosen_seats) & ~seated
         assert (state.empty_tick > 0) is (present == 0)
         assert not (present == 0 and state.phase_tick)
         assert (state.answering != NOBODY) == (state.phase is Phase.ANSWERING)

@@ -181,12 +181,24 @@ def test_clues_that_were_not_shown_may_come_again() -> None:
     assert play.state.asked == play.state.clues[play.state.shown.place].mark
 
 
-@given(st.lists(st.binary(min_size=8, max_size=8), max_size=400))
-def test_what_a_room_remembers_is_bounded_and_the_newest(marks: list[bytes]) -> None:
+@given(st.integers(0, 2 * choosing.ASKED_MAX + 5))
+def test_what_a_room_remembers_is_bounded_and_the_newest(count: int) -> None:
+    marks = [number.to_bytes(choosing.MARK_BYTES, "big") for number in range(count)]
     asked = b""
     for mark in marks:
         asked = choosing.remembered(asked, mark)
     assert asked == b"".join(marks[-choosing.ASKED_MAX :])
+
+
+def test_nobody_brings_a_score_into_the_next_round() -> None:
+    play = at_answer("ann", "ben", "cat", categories=1)
+    play.check(0, Answer("no"), None)
+    play.leave(0)
+    go_to(play, Phase.STANDINGS)
+    go_to(play, Phase.SELECTING)
+    seat = play.sit("ann")
+    assert play.state.players[seat].score == 0
+    assert play.state.players[seat].buzzes == 0
 
 
 @given(st.sampled_from(["board", "choice"]), st.binary(min_size=32, max_size=32))

@@ -114,6 +114,18 @@ def test_nobody_waits_for_the_choice_of_somebody_who_is_gone() -> None:
     assert phase_of(play) is Phase.REVEAL
 
 
+def test_a_clue_is_not_given_up_because_everybody_is_cut_off() -> None:
+    play = begin("ann", "ben", mode="choice")
+    go_to(play, Phase.CHOOSING)
+    play.lose(0)
+    play.lose(1)
+    assert phase_of(play) is Phase.CHOOSING
+    play.sit("ann")
+    play.check(0, Choose(play.state.shown.right_option), None)
+    assert phase_of(play) is Phase.REVEAL  # Of those who are present nobody is left.
+    assert score(play, "ann") > 0
+
+
 def test_time_stands_still_while_nobody_is_there() -> None:
     play = at_answer("ann", "ben", empty_seconds=60)
     play.ticks(20)
