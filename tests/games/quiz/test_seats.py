@@ -1,7 +1,7 @@
 """Players who come late, lose their connection, leave or return; rooms without players."""
 
 from gameserver.games.quiz import commands as c
-from gameserver.games.quiz.commands import Answer, Buzz, Choose, Pass, Select
+from gameserver.games.quiz.commands import Answer, Buzz, Choose, Pass, Ready, Select
 from gameserver.games.quiz.state import NOBODY, Phase
 from tests.games.play import account_of
 from tests.games.quiz.setting import (
@@ -56,6 +56,24 @@ def test_leaving_and_returning_keeps_what_one_had() -> None:
     play.sit("ann")
     assert score(play, "ann") == 200
     assert len(play.state.gone) == 0
+
+
+def test_a_seat_that_was_left_keeps_nothing_for_the_next() -> None:
+    play = make_room("ann", "ben", "cat")
+    play.check(1, Ready(), None)
+    play.leave(1)
+    assert play.state.ready_seats == 0
+    assert play.sit("dan") == 1
+    play.check(1, Ready(), None)
+    play = at_open_buzzers("ann", "ben")
+    play.check(0, Pass(), None)
+    play.leave(0)
+    assert play.state.out_seats == 0
+    play = begin("ann", "ben", mode="choice")
+    go_to(play, Phase.CHOOSING)
+    play.check(0, Choose(0), None)
+    play.leave(0)
+    assert play.state.chosen_seats == 0
 
 
 def test_who_left_stands_in_the_standings_without_a_seat() -> None:
