@@ -73,7 +73,8 @@ class Listener:
     ) -> None:
         self.edge = edge
         self.http = http
-        self.connections: set[Connection] = set()
+        # A dict, because it keeps its order.
+        self.connections: dict[Connection, None] = {}
         self.refused = 0
         self._receiver = receiver
         self._server: asyncio.Server | None = None
@@ -100,14 +101,14 @@ class Listener:
         """Answer a request for an upgrade on ``transport`` and let a connection have it."""
 
         def lost(connection: Connection) -> None:
-            self.connections.discard(connection)
+            self.connections.pop(connection, None)
             if not self.connections:
                 self._none_left.set()
             on_lost(connection)
 
         connection = Connection(self.edge, self._receiver, transport, lost)
         transport.set_protocol(connection)
-        self.connections.add(connection)
+        self.connections[connection] = None
         self._none_left.clear()
         status = connection.open(head)
         if status == 101:

@@ -9,9 +9,9 @@ A token proves an account and nothing else. It is an EdDSA JWT; the algorithm is
 never taken from the token. Tokens are not logged and not kept.
 """
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random, SystemRandom
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,6 +27,7 @@ GUEST_LIFE_S = 30 * 24 * 3600
 # Other machines' clocks may be off by this much.
 LEEWAY_S = 30
 CREATE_ATTEMPTS = 5
+TOKEN_ID_BYTES = 12
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "iat", "exp", "jti")
 
 
@@ -52,7 +53,10 @@ class Entrance:
 
 
 class Accounts:
-    """Makes guests and recognises them."""
+    """Makes guests and recognises them.
+
+    ``chance`` is the system's, which nobody can predict, but in simulations.
+    """
 
     def __init__(
         self,
@@ -61,18 +65,20 @@ class Accounts:
         now_s: Callable[[], int],
         *,
         play_money_minor: int,
+        chance: Random | None = None,
     ) -> None:
         self._store = store
         self._key = key
         self._public_key = key.public_key()
         self._now_s = now_s
         self._play_money_minor = play_money_minor
+        self._chance = chance or SystemRandom()
 
     async def guest(self, name: str) -> Entrance:
         """Make a new account; raise BadName."""
         name = cleaned(name)
         for _ in range(CREATE_ATTEMPTS):
-            account = 1 + secrets.randbelow(INT_MAX)
+            account = 1 + self._chance.randrange(INT_MAX)
             if await self._store.create_person(account, name, self._play_money_minor):
                 return Entrance(account, name, self.token(account))
         raise StorageUnavailable("no free account number was found")
@@ -100,7 +106,7 @@ class Accounts:
             "sub": str(account),
             "iat": now_s,
             "exp": now_s + GUEST_LIFE_S,
-            "jti": secrets.token_urlsafe(12),
+            "jti": self._chance.randbytes(TOKEN_ID_BYTES).hex(),
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 

@@ -5,9 +5,9 @@ theirs; how many seats are taken it asks of whoever hosts them.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random, SystemRandom
 from typing import Any, Protocol
 
 import msgspec
@@ -62,7 +62,10 @@ class Listing:
 
 
 class Lobby:
-    """The rooms of this server."""
+    """The rooms of this server.
+
+    ``chance`` is the system's, which nobody can predict, but in simulations.
+    """
 
     def __init__(
         self,
@@ -71,12 +74,15 @@ class Lobby:
         occupancy: Occupancy,
         limits: LobbyLimits,
         now_ns: Callable[[], int],
+        *,
+        chance: Random | None = None,
     ) -> None:
         self.games = games
         self._store = store
         self._occupancy = occupancy
         self._limits = limits
         self._now_ns = now_ns
+        self._chance = chance or SystemRandom()
         # Rooms that have not ended, by the creator's key; as many as rooms_max allows.
         self._rows: dict[int, RoomRow] = {}
         self._room_by_key: dict[tuple[int, bytes], int] = {}
@@ -136,7 +142,7 @@ class Lobby:
                 if row.room_id not in tried and self._is_open_to(row, watch=watch):
                     break
             else:
-                key = secrets.token_bytes(CREATE_KEY_BYTES)
+                key = self._chance.randbytes(CREATE_KEY_BYTES)
                 made = await self.create(account, game_name, key, listed=True, settings=b"")
                 if isinstance(made, Refusal):
                     return made
@@ -189,12 +195,12 @@ class Lobby:
         self, account: int, game: Game[Any], key: bytes, *, listed: bool, settings: bytes
     ) -> RoomRow:
         for _ in range(CREATE_ATTEMPTS):
-            room_id = 1 + secrets.randbelow(INT_MAX)
+            room_id = 1 + self._chance.randrange(INT_MAX)
             row = await self._store.create_room(
                 RoomRow(
                     room_id=room_id,
                     shard=shard_of(room_id),
-                    code="".join(secrets.choice(CODE_LETTERS) for _ in range(ROOM_CODE_CHARS)),
+                    code="".join(self._chance.choices(CODE_LETTERS, k=ROOM_CODE_CHARS)),
                     game=game.name,
                     rules_version=game.rules_version,
                     creator=account,
