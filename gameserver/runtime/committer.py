@@ -8,7 +8,8 @@ the meantime. A batch that can never be committed is split until the one room is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import structlog
 
@@ -34,7 +35,7 @@ SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
 
 log = structlog.get_logger(__name__)
 
-Release = Callable[[Sequence[Work], CommitAnswer], None]
+Release = Callable[[Sequence[Work], CommitAnswer], Awaitable[None]]
 SetAside = Callable[[OpenRoom, str], None]
 
 
@@ -109,7 +110,7 @@ class Committer:
         works = [work for work in works if not work.opened.gone]
         batch = batch_of(self._batch_id(), works, self._keeper, self._seals, self.beat)
         if not batch.marks:
-            self.release(works, CommitAnswer())
+            await self.release(works, CommitAnswer())
             return
         try:
             answer = await self._known(batch)
@@ -118,7 +119,7 @@ class Committer:
             return
         self._advance(batch, answer)
         self._metrics.entries_total += len(batch.entries)
-        self.release(works, answer)
+        await self.release(works, answer)
 
     async def _split(self, works: list[Work], error: Poisoned) -> None:
         """Commit the halves apart; a room that fails alone is set aside."""
@@ -178,5 +179,5 @@ class Committer:
         return int.from_bytes(self._clock.entropy(8), "big") >> 1
 
 
-def _nobody(*_: object) -> None:
+def _nobody(*_: object) -> Any:
     raise AssertionError("The committer was not given a room host.")

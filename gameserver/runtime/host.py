@@ -265,7 +265,7 @@ class RoomHost:
 
     # --- What the committer tells.
 
-    def _release(self, works: Sequence[Work], answer: CommitAnswer) -> None:
+    async def _release(self, works: Sequence[Work], answer: CommitAnswer) -> None:
         lost = answer.fenced | answer.regressed
         self.releaser.balances(answer)  # First, so that whoever reads an outcome has its balance.
         for work in works:
@@ -275,7 +275,7 @@ class RoomHost:
             if opened.row.shard in lost or opened.row.shard not in self._keeper.owned:
                 self._close_room(opened, LeftCode.REMOVED)
                 continue
-            self.releaser.release(work, answer)
+            await self.releaser.release(work, answer)
 
     def _set_aside(self, opened: OpenRoom, note: str) -> None:
         """Drop a room that cannot go on; an operator finds it as it was last durable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from gameserver.engine.commands import outcome
@@ -19,6 +20,8 @@ from protocol import codec
 from protocol.messages import Joined, LeftCode, ReplyCode
 
 ROSTER_SEATS_MAX = 60  # Larger rooms tell nobody all the names; whoever joins learns its own.
+WRITES_PER_TURN = 256  # About 2 ms of writing; then the event loop gets a turn.
+
 OnBalances = Callable[[tuple[tuple[int, int], ...]], None]
 
 
@@ -41,16 +44,19 @@ class Releaser:
         self._audience = audience
         self._activate, self._close_room, self._keep_snapshot = then
         self.on_balances: OnBalances = lambda balances: None
+        self._writes = 0
 
     def balances(self, answer: CommitAnswer) -> None:
         """Pass on the balances that a commit changed."""
         if answer.balances:
             self.on_balances(answer.balances)
 
-    def release(self, work: Work, answer: CommitAnswer) -> None:
-        """Tell all that came of one tick."""
+    async def release(self, work: Work, answer: CommitAnswer) -> None:
+        """Tell all that came of one tick; sockets and slots get their turns in between."""
         opened, output = work.opened, work.output
-        self._deliver(opened, work)
+        await self._deliver(opened, work)
+        if opened.gone:
+            return
         for seat, told in output.echoes:
             viewer = opened.by_seat.get(seat)
             if viewer is not None:
@@ -71,21 +77,30 @@ class Releaser:
             self._metrics.rooms_ended_total += 1
             self._close_room(opened, LeftCode.ENDED)
 
-    def _deliver(self, opened: OpenRoom, work: Work) -> None:
+    async def _deliver(self, opened: OpenRoom, work: Work) -> None:
         output = work.output
         private = output.private
         if output.shared is not None:
             shared = SharedFrame(_compact(output.shared))
             opened.ring.keep(Frames(output.tick, shared, private))
             room_id, tick = output.room_id, output.tick
-            for viewer, seat in opened.viewers.items():
-                viewer.deliver(room_id, tick, private.get(seat), shared)
+            for viewer, seat in tuple(opened.viewers.items()):
+                if viewer in opened.viewers:  # It may have gone while others had their turn.
+                    viewer.deliver(room_id, tick, private.get(seat), shared)
+                    await self._count_write()
         elif private:
             opened.ring.keep(Frames(output.tick, None, private))
             for seat, frame in private.items():
                 addressee = opened.by_seat.get(seat)
                 if addressee is not None:
                     addressee.deliver(output.room_id, output.tick, frame, None)
+                    await self._count_write()
+
+    async def _count_write(self) -> None:
+        self._writes += 1
+        if self._writes >= WRITES_PER_TURN:
+            self._writes = 0
+            await asyncio.sleep(0)
 
     def _rule(self, work: Work, verdicts: dict[str, Verdict]) -> None:
         """Answer the commands whose holds were ruled on, and let the room know."""
