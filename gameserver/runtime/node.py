@@ -20,7 +20,7 @@ from gameserver.runtime.opening import RECOVERIES_AT_ONCE, Opening
 from gameserver.runtime.recovery import Recovery
 from gameserver.runtime.slots import Slots
 from gameserver.runtime.snapshots import Snapshots
-from persistence.interfaces import SHARDS, RoomRow, StorageError, Store
+from persistence.interfaces import SHARDS, RoomRow, StorageBusy, StorageError, Store
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,12 @@ class Node:
     async def start(self) -> None:
         """Take the shards; from now on nobody else can write to them."""
         async with asyncio.timeout(START_TIMEOUT_S):
-            await self._keeper.take(range(SHARDS), self._slots.beat)
+            while not self._keeper.owned:
+                try:
+                    await self._keeper.take(range(SHARDS), self._slots.beat)
+                except StorageBusy as error:  # A commit of the owner before us is still under way.
+                    log.warning("shards_not_taken_yet", error=str(error))
+                    await asyncio.sleep(RETRY_S)
 
     async def run(self) -> None:
         """Keep the beat, commit, and recover the rooms that were open, until ``drain`` ends it."""
