@@ -8,6 +8,7 @@ It asks the server what it offers before any bot comes. It plays no game itself.
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -131,6 +132,7 @@ class Conductor:
             stdin=PIPE,
             stdout=PIPE,
             limit=LINE_BYTES_MAX,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         self._processes.append(process)
         assert process.stdin is not None, "stdin is a pipe"

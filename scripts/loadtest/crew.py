@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from protocol.client.transport import Dial, dial_websocket
+from protocol.client import Dial
 from scripts.loadtest.behaviour import GameBots
 from scripts.loadtest.sight import Schema
 from scripts.loadtest.tally import Tally
@@ -36,4 +36,4 @@ class Crew:
     muster: Muster
     playing: asyncio.Event
     stopping: asyncio.Event
-    dial: Dial = dial_websocket
+    dial: Dial

@@ -5,6 +5,7 @@ object a line. The end of standard input, or the line "stop", ends the run in or
 """
 
 import asyncio
+import gc
 import json
 import resource
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from protocol.client.transport import Dial, dial_websocket
+from protocol.client import Dial
 from scripts.loadtest.behaviour import GameBots
 from scripts.loadtest.bot import Bot
 from scripts.loadtest.catalog import GAMES
@@ -24,6 +25,7 @@ from scripts.loadtest.places import Place, rng_of
 from scripts.loadtest.plan import Plan
 from scripts.loadtest.sight import Schema
 from scripts.loadtest.tally import Tally
+from scripts.loadtest.wire import dial_lean
 
 # Bots come one after the other: a server lets in so many a second from strangers.
 CONNECTS_PER_SECOND = 100
@@ -42,7 +44,7 @@ class Shift:
         plan: Plan,
         schemas: Mapping[str, Schema],
         games: Mapping[str, GameBots] = GAMES,
-        dial: Dial = dial_websocket,
+        dial: Dial = dial_lean,
     ) -> None:
         self.tally = Tally()
         self.stop = asyncio.Event()
@@ -103,6 +105,8 @@ class Shift:
     async def _play(self) -> None:
         self._started_ns = time.monotonic_ns()
         cpu_s = time.process_time()
+        gc.collect()
+        gc.freeze()  # What is there now stays: looking through it would cost up to 100 ms a time.
         self._crew.playing.set()
         try:
             async with asyncio.timeout(self._plan.duration_s or None):
@@ -112,6 +116,7 @@ class Shift:
         played_s = (time.monotonic_ns() - self._started_ns) / 1e9
         self.tally.count("played_ms", round(played_s * 1000))
         self.tally.count("cpu_ms", round((time.process_time() - cpu_s) * 1000))
+        gc.unfreeze()
         self._crew.stopping.set()
         for bot in self._bots:
             bot.stop()
