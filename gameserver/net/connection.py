@@ -33,6 +33,7 @@ CLOSE_REASON_BYTES_MAX = 123
 RETRY_MS = 1_000
 # An empty ping of WebSocket's own: any client's library answers it, whatever the client does.
 PING_FRAME = b"\x89\x00"
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # How often a full outbox is looked at, within the time after which it counts as stalled.
 LOOKS_PER_STALL = 5
 
@@ -86,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         self.commands = Bucket(limits.command_rate, limits.command_burst)
         self._edge = edge
         self._receiver = receiver
-        self._transport = transport
+        self.transport = transport
         self._on_lost = on_lost
         self._outbox = Outbox(transport, limits.outbox)
         self._session = ServerSession()
@@ -112,12 +113,16 @@ class Connection(asyncio.BufferedProtocol):
     def open(self, head: bytes) -> int:
         """Answer the request for an upgrade; return the HTTP status of the answer."""
         self._frames.receive_data(head)
-        status = 400
-        for event in self._frames.events_received():
-            if isinstance(event, Request):
-                response = self._frames.accept(event)
-                self._frames.send_response(response)
-                status = response.status_code
+        events = self._frames.events_received()
+        if events:
+            assert isinstance(events[0], Request), "a head holds one request"
+            response = self._frames.accept(events[0])
+            self._frames.send_response(response)
+            status = response.status_code
+        else:
+            # The library says nothing to a head that it cannot read.
+            self._outbox.write(BAD_REQUEST)
+            status = 400
         if status == 101:
             self._edge.wheel.put(self, self._deadline_ns)
         self._flush()
@@ -292,7 +297,7 @@ class Connection(asyncio.BufferedProtocol):
             self._edge.wheel.put(self, self._next_ns())
 
     def _flush(self) -> None:
-        transport = self._transport
+        transport = self.transport
         for data in self._frames.data_to_send():
             if data:
                 self._outbox.write(data)
@@ -318,7 +323,7 @@ class Connection(asyncio.BufferedProtocol):
             case Stage.OPEN:
                 self._keep_alive(now_ns)
             case Stage.CLOSING:
-                self._transport.abort()
+                self.transport.abort()
         return None if self._is_ending else self._next_ns()
 
     @property
@@ -365,7 +370,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once, without a word."""
-        self._transport.abort()
+        self.transport.abort()
 
     def _begin_closing(self, cause: str | None) -> None:
         was_open = self.stage is Stage.OPEN

@@ -138,9 +138,14 @@ class Lobby:
             return Refusal(ReplyCode.UNKNOWN_GAME, game_name)
         # One at a time: else a hundred who come together would make a hundred rooms.
         async with self._placing_locks[game_name]:
-            for row in await self._newest(game_name):
-                if row.room_id not in tried and self._is_open_to(row, watch=watch):
-                    break
+            rows = [
+                row
+                for row in await self._newest(game_name)
+                if row.room_id not in tried and self._is_open_to(row, watch=watch)
+            ]
+            if rows:
+                # The fullest, so that people meet; of several the newest.
+                row = max(rows, key=self._seats_taken)
             else:
                 key = self._chance.randbytes(CREATE_KEY_BYTES)
                 made = await self.create(account, game_name, key, listed=True, settings=b"")
@@ -224,8 +229,10 @@ class Lobby:
     def _is_open_to(self, row: RoomRow, *, watch: bool) -> bool:
         if row.status != RoomStatus.OPEN or watch:
             return row.status == RoomStatus.OPEN
-        listing = self.listing(row)
-        return listing.seats_taken + self._placing.get(row.room_id, 0) < listing.seats_max
+        return self._seats_taken(row) < self.listing(row).seats_max
+
+    def _seats_taken(self, row: RoomRow) -> int:
+        return self.listing(row).seats_taken + self._placing.get(row.room_id, 0)
 
     def _note(self, row: RoomRow) -> None:
         if row.status != RoomStatus.ENDED and row.room_id not in self._rows:

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import os
+import socket
 import struct
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -38,6 +39,7 @@ from tests.services.games import TinyGame
 
 SECOND_NS = 1_000_000_000
 REPLY_TIMEOUT_S = 5.0
+STREAM_BYTES = 8 * 1024
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
@@ -142,7 +144,8 @@ class Storage(MemoryStore):
 class Rig:
     """A running server, everything in reach."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, is_closed: bool = False, **settings: Any) -> None:
+        self._is_closed = is_closed
         defaults = Config(host="127.0.0.1", port=0, admin_port=0, store="memory")
         self.config = replace(defaults, **settings)
         self.clock = ManualClock()
@@ -162,7 +165,10 @@ class Rig:
         await asyncio.wait((self._running, started), return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if self._running.done():
-            self._running.result()
+            try:
+                self._running.result()
+            except BaseExceptionGroup as group:
+                raise group.exceptions[0] from group
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -176,9 +182,10 @@ class Rig:
         await self.store.start()
         async with asyncio.TaskGroup() as tasks:
             self.server = self._server(tasks)
-            await self.server.start_admin()
             try:
-                await self.server.start()
+                await self.server.start_admin()
+                if not self._is_closed:
+                    await self.server.start()
                 self._started.set()
                 await self._ended.wait()
             finally:
@@ -213,28 +220,30 @@ class Rig:
         assert isinstance(row, RoomRow), "the limits of tests allow a room"
         return row.room_id
 
-    async def raw(self) -> "Peer":
-        """Connect without saying anything."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+    async def raw(self, receive_bytes: int = 0) -> "Peer":
+        """Connect without saying anything; the system buffers ``receive_bytes`` if given."""
+        client = socket.socket()
+        client.setblocking(False)
+        if receive_bytes:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.server.port))
+        reader, writer = await asyncio.open_connection(sock=client, limit=STREAM_BYTES)
         peer = Peer(reader, writer)
         self._peers.append(peer)
         return peer
 
-    async def peer(self, *fields: str) -> "Peer":
+    async def peer(self, *fields: str, receive_bytes: int = 0) -> "Peer":
         """Connect and upgrade, without a Hello."""
-        peer = await self.raw()
+        peer = await self.raw(receive_bytes)
         peer.write(upgrade_request(*fields))
         head = await peer.read_head()
         assert head.startswith(b"HTTP/1.1 101 "), head
         return peer
 
-    async def player(self, name: str = "ann", token: str = "") -> "Peer":
+    async def player(self, name: str = "ann", token: str = "", *, receive_bytes: int = 0) -> "Peer":
         """Connect as a guest and read the Welcome."""
-        peer = await self.peer()
-        peer.send(Hello([1], token, name, "test"))
-        welcome = await peer.message()
-        assert isinstance(welcome, Welcome), welcome
-        peer.account, peer.token = welcome.account, welcome.token
+        peer = await self.peer(receive_bytes=receive_bytes)
+        await peer.hello(name, token)
         return peer
 
     async def until(self, is_so: Any) -> None:
@@ -266,6 +275,13 @@ class Peer:
 
     def send(self, message: Inbound) -> None:
         self.frame(BINARY, codec.encode_inbound(message))
+
+    async def hello(self, name: str, token: str = "") -> None:
+        """Say who one is and read the Welcome."""
+        self.send(Hello([1], token, name, "test"))
+        welcome = await self.message()
+        assert isinstance(welcome, Welcome), welcome
+        self.account, self.token = welcome.account, welcome.token
 
     async def read_head(self) -> bytes:
         async with asyncio.timeout(REPLY_TIMEOUT_S):
@@ -300,6 +316,26 @@ class Peer:
             if opcode == CLOSE:
                 self.frame(CLOSE, payload[:2])
                 return int.from_bytes(payload[:2], "big")
+
+    def pause(self) -> None:
+        """Read nothing more from the socket."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
+
+    async def read_some(self, count: int) -> None:
+        """Read about ``count`` bytes and pause again."""
+        self.resume()
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            await self.reader.readexactly(count)
+        self.pause()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        # A socket's transport reads and writes; uvloop's says so by its methods alone.
+        return cast(asyncio.Transport, self.writer.transport)
 
     async def read_all(self) -> bytes:
         async with asyncio.timeout(REPLY_TIMEOUT_S):
@@ -340,6 +376,14 @@ def client_frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
     else:
         length = b"\xff" + struct.pack("!Q", len(payload))
     return first + length + mask + masked
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def packed(value: object) -> msgspec.Raw:

@@ -1,0 +1,147 @@
+"""Clients that do not read: their updates are merged, then they are cut off; nobody else waits."""
+
+import os
+import socket
+
+from protocol import codec
+from protocol.messages import Balance, Delta, Full, Goodbye, Join, JoinBy, Joined, Ping, ServerPong
+from tests.net.rig import BINARY, CLOSE, Peer, Rig
+
+KIB = 1024
+CHUNK_BYTES = 16 * KIB
+
+
+async def enter(peer: Peer, room_id: int) -> None:
+    """Join a room and read to its full state."""
+    peer.send(Join(1, JoinBy.ID, room_id, False))
+    assert isinstance(await peer.message(), Joined)
+    assert isinstance(await peer.message(), Full)
+
+
+async def slow_player(rig: Rig, room_id: int) -> Peer:
+    """Let in a player between whom and the server little fits."""
+    slow = await rig.player("slow", receive_bytes=4 * KIB)
+    await enter(slow, room_id)
+    server_socket = rig.connection(slow.account).transport.get_extra_info("socket")
+    server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * KIB)
+    slow.pause()
+    return slow
+
+
+def changes() -> bytes:
+    """Return changes that no compression makes smaller."""
+    return codec.packed([1, 2, os.urandom(CHUNK_BYTES)])
+
+
+def unsent_bytes(rig: Rig, peer: Peer) -> int:
+    """Return how much the server holds back for a player."""
+    return rig.connection(peer.account).transport.get_write_buffer_size()
+
+
+async def test_who_does_not_read_gets_merged_updates_and_others_get_all(rig: Rig) -> None:
+    room_id = await rig.room()
+    slow, quick = await slow_player(rig, room_id), await rig.player("quick")
+    await enter(quick, room_id)
+    for tick in range(1, 31):
+        rig.host.tick(room_id, tick, changes())
+        delta = await quick.message()
+        assert isinstance(delta, Delta)
+        assert delta.tick == tick
+        assert unsent_bytes(rig, slow) < 64 * KIB + CHUNK_BYTES + 100
+    merges = rig.server.edge.counters.merges
+    assert 20 < merges < 30
+    assert rig.host.caught_up == []
+
+    slow.resume()
+    delivered = 30 - merges
+    for tick in range(1, delivered + 1):
+        delta = await slow.message()
+        assert isinstance(delta, Delta)
+        assert delta.tick == tick
+    await rig.until(lambda: rig.host.caught_up)
+    assert rig.host.caught_up == [(room_id, delivered)]
+    rig.host.tick(room_id, 31)
+    delta = await slow.message()
+    assert isinstance(delta, Delta)
+    assert delta.tick == 31
+    assert rig.server.edge.counters.closes == {}
+
+
+async def test_a_room_that_was_left_is_not_caught_up_with(rig: Rig) -> None:
+    room_id = await rig.room()
+    slow = await slow_player(rig, room_id)
+    for tick in range(1, 11):
+        rig.host.tick(room_id, tick, changes())
+    assert rig.server.edge.counters.merges > 0
+    rig.connection(slow.account).left(room_id)
+    slow.resume()
+    for _ in range(10 - rig.server.edge.counters.merges):
+        assert isinstance(await slow.message(), Delta)
+    await rig.until(lambda: unsent_bytes(rig, slow) == 0)
+    rig.pass_time(10)
+    assert rig.host.caught_up == []
+
+
+async def test_who_reads_nothing_for_five_seconds_is_cut_off(rig: Rig) -> None:
+    room_id = await rig.room()
+    slow, quick = await slow_player(rig, room_id), await rig.player("quick")
+    for tick in range(1, 11):
+        rig.host.tick(room_id, tick, changes())
+    for _ in range(4):
+        rig.pass_time(1)
+    assert rig.server.edge.counters.closes == {}
+    rig.pass_time(1.2)
+    assert rig.server.edge.counters.closes == {"4008": 1}
+    assert rig.host.lost_accounts == [slow.account]
+    rig.pass_time(2.1)
+    await rig.until(lambda: len(rig.server.listener.connections) == 1)
+    quick.send(Ping(1))
+    assert isinstance(await quick.message(), ServerPong)
+
+
+async def test_who_reads_little_but_something_stays(rig: Rig) -> None:
+    room_id = await rig.room()
+    slow = await slow_player(rig, room_id)
+    for tick in range(1, 11):
+        rig.host.tick(room_id, tick, changes())
+    for _ in range(4):
+        before = unsent_bytes(rig, slow)
+        await slow.read_some(20 * KIB)
+        await rig.until(lambda before=before: unsent_bytes(rig, slow) < before)
+        rig.pass_time(3)
+    assert rig.server.edge.counters.closes == {}
+
+
+async def test_messages_that_cannot_be_merged_cut_off_above_the_hard_limit() -> None:
+    async with Rig(outbox_hard_bytes=128 * KIB) as rig:
+        room_id = await rig.room()
+        slow = await slow_player(rig, room_id)
+        connection = rig.connection(slow.account)
+        for _ in range(12):
+            connection.send(codec.full(room_id, 1, changes(), b"\x90"))
+        assert rig.server.edge.counters.closes == {"4008": 1}
+        held = connection.transport.get_write_buffer_size()
+        assert held < 128 * KIB + CHUNK_BYTES + 200
+
+        slow.resume()
+        for _ in range(8):
+            assert isinstance(await slow.message(), Full)
+        last: list[object] = []
+        while True:
+            opcode, payload = await slow.read_frame()
+            if opcode == CLOSE:
+                break
+            assert opcode == BINARY
+            last.append(codec.decode_outbound(payload))
+        assert last[-1] == Goodbye(4008, "SLOW_CONSUMER", 1000)
+        assert int.from_bytes(payload[:2], "big") == 4008
+
+
+async def test_one_message_larger_than_the_hard_limit_passes_on_an_empty_outbox() -> None:
+    async with Rig(outbox_soft_bytes=8 * KIB, outbox_hard_bytes=16 * KIB) as rig:
+        ann = await rig.player()
+        connection = rig.connection(ann.account)
+        connection.send(codec.full(1, 1, codec.packed([1, 2, os.urandom(100 * KIB)]), b"\x90"))
+        assert isinstance(await ann.message(), Full)
+        rig.wallet.on_balances([(ann.account, 5)])
+        assert await ann.message() == Balance(5)

@@ -1,0 +1,203 @@
+"""Rooms made once, found, and filled one after the other."""
+
+import asyncio
+
+import msgspec
+
+from gameserver.services.lobby import CODE_LETTERS, LIST_LIFE_NS, Lobby, LobbyLimits
+from gameserver.services.refusals import Refusal
+from persistence.interfaces import RoomRow
+from persistence.memory import MemoryStore
+from protocol.messages import ReplyCode
+from tests.services.games import TinyGame
+
+
+class Seats:
+    """How full rooms are, as a test says."""
+
+    def __init__(self) -> None:
+        self.taken: dict[int, int] = {}
+
+    def seats(self, room_id: int) -> tuple[int, int] | None:
+        taken = self.taken.get(room_id)
+        return None if taken is None else (taken, TinyGame.seats_max)
+
+
+class Rig:
+    """A lobby and all that it looks at."""
+
+    def __init__(self, store: MemoryStore | None = None, **limits: int) -> None:
+        self.store = store or MemoryStore()
+        self.seats = Seats()
+        self.now_ns = 0
+        bounds = LobbyLimits(**({"rooms_max": 100, "rooms_per_account_max": 3} | limits))
+        self.lobby = Lobby(
+            self.store, {TinyGame.name: TinyGame()}, self.seats, bounds, lambda: self.now_ns
+        )
+
+    async def create(
+        self, account: int = 1, key: bytes = b"k", settings: bytes = b"", *, listed: bool = True
+    ) -> RoomRow:
+        """Make a room that nothing speaks against."""
+        row = await self.lobby.create(account, "tiny", key, listed=listed, settings=settings)
+        assert isinstance(row, RoomRow), row
+        return row
+
+    async def refused(
+        self, account: int = 1, key: bytes = b"k", settings: bytes = b""
+    ) -> ReplyCode:
+        """Try to make a room; return why it was not made."""
+        refusal = await self.lobby.create(account, "tiny", key, listed=True, settings=settings)
+        assert isinstance(refusal, Refusal), refusal
+        return refusal.code
+
+    async def any(self, account: int = 1, *tried: int, watch: bool = False) -> int:
+        """Place somebody; return the room."""
+        row = await self.lobby.any(account, "tiny", frozenset(tried), watch=watch)
+        assert isinstance(row, RoomRow), row
+        return row.room_id
+
+
+async def test_a_room_has_a_code_that_can_be_read_aloud_and_is_found_by_it() -> None:
+    rig = Rig()
+    row = await rig.create()
+    assert len(row.code) == 6
+    assert set(row.code) <= set(CODE_LETTERS)
+    assert await rig.lobby.by_code(f" {row.code.lower()} ") == row
+    assert await rig.lobby.by_id(row.room_id) == row
+    assert 0 <= row.shard < 64
+
+
+async def test_the_same_key_of_the_same_account_finds_the_same_room() -> None:
+    rig = Rig()
+    first = await rig.create(1, b"a")
+    assert await rig.create(1, b"a") == first
+    assert (await rig.create(2, b"a")).room_id != first.room_id
+    assert (await rig.create(1, b"b")).room_id != first.room_id
+
+
+async def test_a_repeat_finds_the_room_after_a_restart_too() -> None:
+    rig = Rig(rooms_per_account_max=1)
+    first = await rig.create()
+    again = Rig(rig.store, rooms_per_account_max=1)
+    await again.lobby.start()
+    assert await again.create() == first
+    assert await again.refused(key=b"other") is ReplyCode.TOO_MANY_ROOMS
+
+
+async def test_settings_are_checked_and_kept_whole() -> None:
+    rig = Rig()
+    row = await rig.create(settings=msgspec.msgpack.encode({"pace": 7}))
+    assert msgspec.msgpack.decode(row.settings) == {"pace": 7}
+    row = await rig.create(key=b"defaults")
+    assert msgspec.msgpack.decode(row.settings) == {"pace": 3}
+    for wrong in ({"pace": 10}, {"pace": "x"}, {"speed": 1}, [1], 5):
+        encoded = msgspec.msgpack.encode(wrong)
+        assert await rig.refused(key=b"wrong", settings=encoded) is ReplyCode.BAD_SETTINGS
+    assert await rig.refused(key=b"wrong", settings=b"\xc1") is ReplyCode.BAD_SETTINGS
+
+
+async def test_rooms_are_counted_by_account_and_in_all_until_they_end() -> None:
+    rig = Rig(rooms_max=4, rooms_per_account_max=3)
+    rows = [await rig.create(1, bytes((number,))) for number in range(3)]
+    assert await rig.refused(1, b"x") is ReplyCode.TOO_MANY_ROOMS
+    assert await rig.create(1, b"\x00") == rows[0], "a repeat is no new room"
+    await rig.create(2)
+    assert await rig.refused(3) is ReplyCode.TOO_MANY_ROOMS
+    rig.lobby.ended(rows[0].room_id)
+    rig.lobby.ended(rows[0].room_id)
+    await rig.create(1, b"x")
+
+
+async def test_requests_at_the_same_time_do_not_pass_the_limit_together() -> None:
+    rig = Rig()
+    async with asyncio.TaskGroup() as tasks:
+        made = [
+            tasks.create_task(
+                rig.lobby.create(1, "tiny", bytes((number,)), listed=True, settings=b"")
+            )
+            for number in range(8)
+        ]
+    assert sum(isinstance(task.result(), RoomRow) for task in made) == 3
+
+
+async def test_an_unknown_game_is_refused_everywhere() -> None:
+    lobby = Rig().lobby
+    for answer in (
+        await lobby.create(1, "chess", b"k", listed=True, settings=b""),
+        await lobby.any(1, "chess", frozenset(), watch=False),
+        await lobby.list("chess"),
+    ):
+        assert isinstance(answer, Refusal)
+        assert answer.code is ReplyCode.UNKNOWN_GAME
+
+
+async def test_any_fills_a_room_before_it_makes_another() -> None:
+    rig = Rig()
+    rooms = [await rig.any(account) for account in range(1, 6)]
+    assert [rooms.count(room_id) for room_id in dict.fromkeys(rooms)] == [2, 2, 1]
+
+
+async def test_a_hundred_who_come_at_once_do_not_make_a_hundred_rooms() -> None:
+    rig = Rig()
+    async with asyncio.TaskGroup() as tasks:
+        placed = [tasks.create_task(rig.any(account)) for account in range(1, 101)]
+    assert len({task.result() for task in placed}) == 50
+
+
+async def test_a_seat_is_kept_until_its_player_is_in_the_room() -> None:
+    rig = Rig()
+    room_id = await rig.any(1)
+    rig.lobby.placed(room_id)
+    rig.seats.taken[room_id] = 1
+    assert await rig.any(2) == room_id
+    other_id = await rig.any(3)
+    assert other_id != room_id
+    rig.lobby.placed(room_id)
+    assert await rig.any(4, other_id) == room_id, "who was given the seat gave it up"
+
+
+async def test_who_watches_needs_no_seat() -> None:
+    rig = Rig()
+    row = await rig.create()
+    rig.seats.taken[row.room_id] = 2
+    assert await rig.any(watch=True) == row.room_id
+    assert await rig.any() != row.room_id
+
+
+async def test_any_passes_over_rooms_that_were_tried_or_are_not_listed() -> None:
+    rig = Rig()
+    hidden = await rig.create(listed=False)
+    first = await rig.any()
+    assert first != hidden.room_id
+    assert await rig.any(1, first) not in (first, hidden.room_id)
+
+
+async def test_a_room_made_elsewhere_is_seen_after_a_moment() -> None:
+    rig = Rig()
+    first = await rig.any()
+    other = await Rig(rig.store).create(9)
+    second = await rig.any(1, first)
+    assert second != other.room_id
+    rig.now_ns += LIST_LIFE_NS
+    assert await rig.any(1, first, second) == other.room_id
+
+
+async def test_any_prefers_the_fullest_room() -> None:
+    rig = Rig()
+    rows = [await rig.create(key=bytes((number,))) for number in range(3)]
+    rig.seats.taken |= {rows[0].room_id: 0, rows[1].room_id: 1, rows[2].room_id: 2}
+    assert await rig.any() == rows[1].room_id
+
+
+async def test_lists_show_listed_rooms_with_their_seats() -> None:
+    rig = Rig()
+    row = await rig.create()
+    await rig.create(key=b"hidden", listed=False)
+    aside = await rig.create(key=b"aside")
+    await rig.store.set_aside(aside.room_id, "broken")
+    rig.seats.taken[row.room_id] = 1
+    for game in ("", "tiny"):
+        listings = await rig.lobby.list(game)
+        assert isinstance(listings, tuple)
+        assert [(one.row, one.seats_taken, one.seats_max) for one in listings] == [(row, 1, 2)]
