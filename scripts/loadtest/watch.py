@@ -113,8 +113,11 @@ class Watch:
         self._suspects.clear()
 
     def _take_joined(self, message: Message) -> None:
-        if message[8] and message[2] in self._rooms:
-            self._unbroken.add(message[2])
+        room_id, is_gapless, reason = message[2], message[8], message[9]
+        if is_gapless and room_id in self._rooms:
+            self._unbroken.add(room_id)
+        elif reason:
+            self._tally.count(f"full_because_{reason.replace(' ', '_')}")
 
     def _take_left(self, message: Message) -> None:
         room_id = message[1]
