@@ -35,16 +35,16 @@ Exit codes:
   4    port in use
   143  ended by SIGTERM before everything was handed over"""
 
-# By name, because the command line knows the application alone and not what lies below it.
+# By package and name, because the command line knows the application and nothing below it.
 ERROR_CODES = {
-    "gameserver.config.settings.ConfigError": EXIT_USAGE,
-    "gameserver.net.listener.PortInUse": EXIT_PORT,
-    "gameserver.net.listener.ListenFailed": EXIT_USAGE,
-    "persistence.interfaces.StorageError": EXIT_DATABASE,
-    "persistence.embedded_host.ServerFailed": EXIT_DATABASE,
-    "persistence.embedded_host.WrongMajor": EXIT_DATABASE,
-    "persistence.embedded_host.EmbeddedError": EXIT_USAGE,
-    "persistence.sealing.KeysUnusable": EXIT_USAGE,
+    ("gameserver", "ConfigError"): EXIT_USAGE,
+    ("gameserver", "PortInUse"): EXIT_PORT,
+    ("gameserver", "ListenFailed"): EXIT_USAGE,
+    ("persistence", "StorageError"): EXIT_DATABASE,
+    ("persistence", "ServerFailed"): EXIT_DATABASE,
+    ("persistence", "WrongMajor"): EXIT_DATABASE,
+    ("persistence", "EmbeddedError"): EXIT_USAGE,
+    ("persistence", "KeysUnusable"): EXIT_USAGE,
 }
 
 HEALTH_TIMEOUT_S = 2.0
@@ -233,7 +233,7 @@ def one_line_errors() -> Iterator[None]:
 def exit_code(error: Exception) -> int | None:
     """Return the code to exit with because of ``error``, or None if nobody can mend it."""
     for kind in type(error).__mro__:
-        code = ERROR_CODES.get(f"{kind.__module__}.{kind.__qualname__}")
+        code = ERROR_CODES.get((kind.__module__.partition(".")[0], kind.__qualname__))
         if code is not None:
             return code
     # A directory or file that was named in a setting: the data directory, most often.
