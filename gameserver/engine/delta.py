@@ -15,6 +15,7 @@ from gameserver.engine.records import NO_SEAT, Record
 
 PUBLIC = Visibility.PUBLIC
 PRIVATE = Visibility.PRIVATE
+SECRET = Visibility.SECRET
 
 Flat = list[Any]
 
@@ -117,7 +118,7 @@ class _Sorter:
         change = (record.record_number, field.number, record.__dict__[field.name])
         if field.visibility is PUBLIC:
             self._to(record, 0, change)
-        elif field.visibility is PRIVATE:
+        elif field.visibility is PRIVATE and record.audience is not SECRET:
             self._to_seat(record.seat, change)
 
     def _turn(self, record: Record) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the engine: recorded state, commands, ticks, deltas, dice, snapshots, replay."""

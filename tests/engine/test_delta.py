@@ -1,0 +1,199 @@
+"""Tests of who is shown what: views kept by deltas, and the search for what must not be told."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+
+from gameserver.engine import delta
+from gameserver.engine import inputs as i
+from gameserver.engine.fields import Field, Visibility
+from gameserver.engine.records import Record
+from protocol import codec
+from protocol.messages import Delta, Private
+from tests.engine.playing import (
+    PLAYS,
+    Event,
+    Guard,
+    expected_view,
+    marks_in,
+    run,
+    seated,
+)
+from tests.engine.toy import Act, Then
+from tests.engine.toy_state import Card, Toy
+from tests.games.play import Play, account_of
+
+DEAL, TURN, VAULT, SHELF, ITEM, DIARY = 8, 10, 11, 6, 9, 7
+
+
+@settings(max_examples=150)
+@given(PLAYS)
+@example([[("leave", 0, (), Then.NOTHING), ("sit", 4, (), Then.NOTHING)]] * 3)
+def test_every_view_kept_by_deltas_is_what_its_viewer_may_see(ticks: list[list[Event]]) -> None:
+    play = seated()
+    guard = Guard(play)
+    for _ in run(play, ticks):
+        guard.check()
+    play.check_views()  # Against full states.
+
+
+@settings(max_examples=75)
+@given(PLAYS)
+def test_nothing_of_an_untidy_player_reaches_the_next_one_at_the_seat(
+    ticks: list[list[Event]],
+) -> None:
+    play = seated(tidy=False)
+    guard = Guard(play)
+    for _ in run(play, ticks):
+        guard.check()
+    old = {record.record_number for record in play.room.state.diaries}
+    old |= {record.record_number for record in play.room.state.cards}
+    for seat in tuple(play.room.seats.keys_in_order()):
+        play.leave(seat)
+    for name in ("gus", "hal", "ida"):
+        said = play.try_sit(name)
+        if isinstance(said, int):
+            seen = {row[0] for row in play.watcher(said).view.dump()}
+            assert not seen & old
+    guard.check()
+
+
+@settings(max_examples=50)
+@given(PLAYS)
+def test_full_states_are_what_may_be_seen_after_a_snapshot_too(ticks: list[list[Event]]) -> None:
+    play = seated()
+    for _ in run(play, ticks):
+        pass
+    play.recover(play.snapshot())
+    for seat in play.room.seats.keys_in_order():
+        play.sit(play.room.account(seat))
+        assert play.watcher(seat).view.dump() == expected_view(play.room, seat)
+
+
+def test_the_search_for_marks_finds_what_a_wrong_delta_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def tell_all(self: delta._Sorter, record: Record, field: Field) -> None:
+        self.public += (record.record_number, field.number, record.__dict__[field.name])
+
+    play = seated()
+    guard = Guard(play)
+    monkeypatch.setattr(delta._Sorter, "_write", tell_all)
+    play.command(0, Act(then=Then.MUTTER))
+    with pytest.raises(AssertionError):
+        guard.check()
+
+
+def _newest(play: Play[Toy]) -> Card:
+    return max(play.state.cards, key=lambda card: card.record_number)
+
+
+def test_a_bit_of_seen_by_shows_and_hides_a_record_across_ticks() -> None:
+    play = seated()
+    play.command(0, Act(steps=((DEAL, 0, 0b0001),)))
+    card = _newest(play)
+    number = card.record_number
+    views = [play.watcher(seat).view for seat in range(3)]
+    assert [number in view.records for view in views] == [True, False, False]
+    at = list(play.state.cards).index(card)
+    play.command(0, Act(steps=((TURN, at, 3 * 0b0110),)))
+    assert [number in view.records for view in views] == [False, True, True]
+    assert views[1].value(number, 1) == card.face
+    assert number not in play.watchers[None].view.records
+
+
+def test_a_bit_turned_on_and_off_within_a_tick_tells_nothing() -> None:
+    play = seated()
+    play.command(0, Act(steps=((DEAL, 0, 0b0001),)))
+    at = list(play.state.cards).index(_newest(play))
+    told = len(play.watcher(1).frames)
+    out = play.command(0, Act(steps=((TURN, at, 3 * 0b0010), (TURN, at, 3 * 0b0001))))
+    assert out is None
+    assert not marks_in(b"".join(play.watcher(1).frames[told:]))
+
+
+def test_a_record_that_comes_and_goes_within_a_tick_is_told_to_nobody() -> None:
+    play = seated()
+    told = {seat: len(watcher.frames) for seat, watcher in play.watchers.items()}
+    # A shelf is put up, filled, and taken down, and its stall too.
+    steps = ((5, 1, 1), (SHELF, 1, 1), (ITEM, 1, 1), (ITEM, 1, 0), (SHELF, 1, 1), (5, 1, 3))
+    assert play.command(0, Act(steps=steps)) is None
+    assert play.last.shared is None
+    assert all(len(play.watchers[seat].frames) <= told[seat] + 1 for seat in told)
+    private = codec.decode_outbound(play.last.private[0])
+    assert isinstance(private, Private)
+    assert private.changes == []
+    play.check_views()
+
+
+def test_the_private_frame_says_of_which_new_record_it_speaks() -> None:
+    play = seated()
+    assert play.command(0, Act(steps=((SHELF, 0, 1), (ITEM, 0, 2)))) is None
+    shelf = play.state.stalls[0].shelves[1]
+    private = codec.decode_outbound(play.last.private[shelf.seat])
+    shared = codec.decode_outbound(play.last.shared or b"")
+    assert isinstance(private, Private)
+    assert isinstance(shared, Delta)
+    stall = play.state.stalls[0].record_number
+    assert private.changes[:3] == [shelf.record_number, 0, [stall, 1, 1]]
+    assert [shelf.record_number, 2, shelf.price] == private.changes[3:6]
+    assert shelf.price not in shared.changes
+    assert private.more
+
+
+def test_of_several_writes_in_a_tick_only_the_last_value_is_told() -> None:
+    play = seated()
+    play.submit(0, Act(steps=((0, 0, 1), (0, 0, 2))))
+    play.submit(1, Act(steps=((0, 0, 3), (0, 2, 9))))
+    play.tick()
+    shared = codec.decode_outbound(play.last.shared or b"")
+    assert isinstance(shared, Delta)
+    assert shared.changes == [2, 1, 3, 2, 3, "text 9"]
+
+
+def test_what_only_nobody_may_see_makes_no_frame_for_others() -> None:
+    play = seated()
+    assert play.command(0, Act(then=Then.MUTTER)) is None
+    assert play.last.entry is not None
+    assert play.last.shared is None
+    assert sorted(play.last.private) == [0]  # The outcome, and nothing else.
+
+
+def test_the_leaver_of_a_seat_is_not_shown_what_the_next_one_has() -> None:
+    play = seated()
+    play.put(i.Left(0), i.Sat(account_of("eve")))
+    play.tick()
+    assert play.last.seated == {account_of("eve"): 3}
+    assert 0 not in play.last.private
+
+
+def test_seats_that_are_shown_the_same_share_one_list() -> None:
+    flats = [[1], [2], [3], [4]]
+    groups = delta._groups([(0b111, flats[0]), (0b010, flats[1]), (0b110, flats[2])])
+    seen = {seat: flat for members, flat in groups for seat in delta.seats_in(members)}
+    assert seen == {0: [1], 1: [1, 2, 3], 2: [1, 3]}
+    assert len(groups) == 3
+
+
+def test_seats_in_counts_the_bits() -> None:
+    assert list(delta.seats_in(0b101001)) == [0, 3, 5]
+    assert list(delta.seats_in(0)) == []
+
+
+def test_a_private_field_of_a_record_for_nobody_is_told_to_nobody() -> None:
+    play = seated()
+    assert play.command(0, Act(steps=((VAULT, 1, 0),) * 3)) is None  # Seat 0 owns three.
+    told = len(play.watcher(0).frames)
+    assert play.command(0, Act(steps=((VAULT, 0, 1),))) is None  # One is written.
+    assert not marks_in(b"".join(play.watcher(0).frames[told:]))
+
+
+def test_a_seat_may_own_what_it_may_not_see() -> None:
+    play = seated()
+    assert play.command(0, Act(steps=((DEAL, 1, 0b0010),))) is None  # Seat 0's, shown to seat 1.
+    card = _newest(play)
+    assert (card.seat, card.audience) == (0, Visibility.PUBLIC)
+    assert card.record_number not in play.watcher(0).view.records
+    assert play.watcher(1).view.value(card.record_number, 2) is None  # The back is its owner's.
+    play.check_views()
