@@ -4,13 +4,7 @@ Storage knows shards, rooms, entries, snapshots and money as numbers and bytes;
 it interprets none of the bytes. `persistence.memory` and `persistence.postgres`
 both keep this contract, and one suite of tests holds them to it.
 
-The errors, as a tree::
-
-    StorageError
-    ├── StorageUnavailable   nobody knows whether the call took effect; send the same again
-    ├── StorageBusy          a lock was not free in time; nothing took effect; send the same again
-    ├── Poisoned             the data are malformed; nothing took effect and no repeat will help
-    └── SchemaMismatch       the database is of another version than this code
+The errors are drawn in `persistence.failures`.
 
 Whole numbers are from 0 to ``INTEGER_MAX``, but that points and a booking's amount may be negative
 and a batch's id may have 63 bits. Texts have at most ``TEXT_CHARS_MAX`` characters and no NUL;
@@ -26,6 +20,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from persistence.failures import Poisoned as Poisoned
+from persistence.failures import SchemaMismatch as SchemaMismatch
+from persistence.failures import StorageBusy as StorageBusy
+from persistence.failures import StorageError as StorageError
+from persistence.failures import StorageUnavailable as StorageUnavailable
+
 SHARDS = 64
 HEAD_BYTES = 32
 NO_HEAD = bytes(HEAD_BYTES)
@@ -35,26 +35,6 @@ ROOM_CODE_CHARS = 6
 CREATE_KEY_BYTES_MAX = 64
 TEXT_CHARS_MAX = 200
 INTEGER_MAX = 2**53 - 1
-
-
-class StorageError(Exception):
-    """Storage did not do what it was asked."""
-
-
-class StorageUnavailable(StorageError):
-    """The call may or may not have taken effect; send the same batch again to find out."""
-
-
-class StorageBusy(StorageError):
-    """A lock was not free in time; nothing took effect."""
-
-
-class Poisoned(StorageError):
-    """The data can never be committed; nothing took effect."""
-
-
-class SchemaMismatch(StorageError):
-    """The database's schema is newer or older than this code can use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 One batch is in flight; what ends meanwhile joins the next. A commit whose fate is unknown is sent
 again under the same batch id until it is known. Nothing else is committed and nothing is told in
-the meantime. A batch that can never be committed is split until the one room is found.
+the meantime. A batch that can never be committed is split until the one room is found. Rooms that
+wait for a lock which somebody else holds are put off by themselves, and the others committed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gameserver.runtime.batching import Seals, batch_of, clock_batch, fitting
 from gameserver.runtime.clock import NS_PER_MS, Clock
 from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.stalls import Stalls
 from gameserver.runtime.work import OpenRoom, Work
 from persistence.interfaces import (
     Batch,
@@ -56,6 +58,7 @@ class Committer:
         self._metrics = metrics
         # Bounded by SLOTS_AHEAD_MAX slots: when it is full, rooms do not tick.
         self._waiting: list[Work] = []
+        self._stalls = Stalls(clock)
         self._wake = asyncio.Event()
         self._slots_ahead = 0
         self._stopping = False
@@ -83,19 +86,22 @@ class Committer:
         if works:
             self._waiting.extend(works)
             self._wake.set()
-        elif self._clock.now_ns() >= self._clock_due_ns:
+        elif self._clock.now_ns() >= self._clock_due_ns or self._stalls.is_due():
             self._wake.set()
 
     async def run(self) -> None:
         """Commit until ``stop``, and then what is left."""
-        while self._waiting or not self._stopping:
-            await self._wake.wait()
-            self._wake.clear()
+        while self._waiting or self._stalls or not self._stopping:
+            await self._woken()
             while self._waiting:
                 count = fitting(self._waiting)
                 works, self._waiting = self._waiting[:count], self._waiting[count:]
                 self._slots_ahead = 0
                 await self._make_durable(works)
+                if self._stalls.is_due():
+                    await self._try_stalled()
+            if self._stalls.is_due():
+                await self._try_stalled()
             self._slots_ahead = 0
             if self._clock.now_ns() >= self._clock_due_ns:
                 await self._store_clocks()
@@ -106,8 +112,26 @@ class Committer:
         self._stopping = True
         self._wake.set()
 
+    async def _woken(self) -> None:
+        """Wait until somebody wakes us; when slots do so no more, for the next stalled room."""
+        due_ns = self._stalls.due_ns if self._stopping else None
+        if due_ns is None:
+            await self._wake.wait()
+        else:
+            await asyncio.sleep(max(due_ns - self._clock.now_ns(), 0) / 1e9)
+        self._wake.clear()
+
+    async def _try_stalled(self) -> None:
+        """Try to commit what waited for a lock."""
+        works = self._stalls.take_due()
+        while works:
+            count = fitting(works)
+            await self._make_durable(works[:count])
+            works = works[count:]
+        self._stalls.settle()
+
     async def _make_durable(self, works: list[Work]) -> None:
-        works = [work for work in works if not work.opened.gone]
+        works = self._stalls.divert([work for work in works if not work.opened.gone])
         batch = batch_of(self._batch_id(), works, self._keeper, self._seals, self.beat)
         if not batch.marks:
             await self.release(works, CommitAnswer())
@@ -116,6 +140,12 @@ class Committer:
             answer = await self._known(batch)
         except Poisoned as error:
             await self._split(works, error)
+            return
+        except StorageBusy as error:
+            self._metrics.rooms_stalled_total += len(error.rooms)
+            log.warning("rooms_wait_for_locks", rooms=sorted(error.rooms), error=str(error))
+            self._stalls.stall([work for work in works if _room_id(work) in error.rooms])
+            await self._make_durable([work for work in works if _room_id(work) not in error.rooms])
             return
         self._advance(batch, answer)
         self._metrics.entries_total += len(batch.entries)
@@ -152,12 +182,22 @@ class Committer:
         return answer
 
     async def _sent_until_known(self, batch: Batch) -> CommitAnswer:
+        """Return the answer. Busy is raised only if nothing took effect and its rooms are known.
+
+        Once an answer was missed, the batch may be under way still: then it is sent again, as it
+        is, until there is an answer, whoever is said to be busy meanwhile.
+        """
         wait_s = RETRY_FIRST_S
+        is_unknown = False
         while True:
             try:
                 async with asyncio.timeout(COMMIT_TIMEOUT_S):
                     return await self._store.commit(batch)
             except (StorageUnavailable, StorageBusy, TimeoutError) as error:
+                if not isinstance(error, StorageBusy):
+                    is_unknown = True
+                elif not is_unknown and any(row.room_id in error.rooms for row in batch.entries):
+                    raise
                 self._metrics.commits_repeated_total += 1
                 log.warning("commit_delayed", batch_id=batch.batch_id, error=repr(error))
             await asyncio.sleep(wait_s)
@@ -177,6 +217,10 @@ class Committer:
 
     def _batch_id(self) -> int:
         return int.from_bytes(self._clock.entropy(8), "big") >> 1
+
+
+def _room_id(work: Work) -> int:
+    return work.opened.row.room_id
 
 
 def _nobody(*_: object) -> Any:

@@ -18,7 +18,7 @@ from gameserver.engine.game import Game
 from gameserver.engine.ticking import RoomBroken
 from gameserver.engine.window import body_digest
 from gameserver.runtime.audience import Audience
-from gameserver.runtime.clock import Clock
+from gameserver.runtime.clock import NS_PER_MS, Clock
 from gameserver.runtime.committer import Committer
 from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
@@ -117,7 +117,7 @@ class RoomHost:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             viewer.send(codec.invalid(room_id, number, InvalidCode.MALFORMED))
             return
-        if self._committer.is_behind(DEFER_AFTER_MS):
+        if self._committer.is_behind(DEFER_AFTER_MS) or self._is_stalled(opened):
             self._defer(viewer, room_id, number, DeferralCode.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
             return
         taken = i.Commanded(seat, number, self._clock.wall_ms(), body, body_digest(body), command)
@@ -174,10 +174,16 @@ class RoomHost:
         committer = self._committer
         if committer.is_full:
             if committer.is_behind(DEFER_AFTER_MS):
-                self._defer_waiting(slot)
+                for opened in self._active[slot]:
+                    self._defer_waiting(opened)
             return
         works: list[Work] = []
         for opened in self._ready(slot, beat):
+            if opened.stalled_since_ns is not None:
+                self._active[slot][opened] = None
+                if self._is_stalled(opened):
+                    self._defer_waiting(opened)
+                continue
             now = beat + opened.offset_ticks
             if now <= opened.room.now and opened.room.entry_number:
                 self._active[slot][opened] = None  # The beat stood still; the next one will do.
@@ -319,19 +325,21 @@ class RoomHost:
         self._metrics.count_deferred(code.name)
         viewer.send(codec.deferred(room_id, number, code, retry_ms))
 
-    def _defer_waiting(self, slot: int) -> None:
-        """Give back the commands that no tick has taken."""
-        for opened in self._active[slot]:
-            for command in opened.inbox.take_commands():
-                viewer = opened.by_seat.get(command.seat)
-                if viewer is not None:
-                    self._defer(
-                        viewer,
-                        opened.row.room_id,
-                        command.number,
-                        DeferralCode.UNAVAILABLE,
-                        UNAVAILABLE_RETRY_MS,
-                    )
+    def _is_stalled(self, opened: OpenRoom) -> bool:
+        """Tell whether the room waits for a lock, and has for so long that commands must know."""
+        since_ns = opened.stalled_since_ns
+        return (
+            since_ns is not None and self._clock.now_ns() - since_ns >= DEFER_AFTER_MS * NS_PER_MS
+        )
+
+    def _defer_waiting(self, opened: OpenRoom) -> None:
+        """Give back a room's commands that no tick has taken."""
+        room_id = opened.row.room_id
+        for command in opened.inbox.take_commands():
+            viewer = opened.by_seat.get(command.seat)
+            if viewer is not None:
+                code = DeferralCode.UNAVAILABLE
+                self._defer(viewer, room_id, command.number, code, UNAVAILABLE_RETRY_MS)
 
 
 _REPLY = {

@@ -43,6 +43,7 @@ class Metrics:
         self.commits_total = 0
         self.commits_repeated_total = 0
         self.commits_poisoned_total = 0
+        self.rooms_stalled_total = 0
         self.shards_fenced_total = 0
         self.entries_total = 0
         self.snapshots_total = 0

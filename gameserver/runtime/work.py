@@ -52,7 +52,10 @@ class Shown:
 
 @dataclass(slots=True, eq=False)
 class OpenRoom:
-    """A room with what surrounds it. ``due_beat`` is when it next has something to do by itself."""
+    """A room with what surrounds it. ``due_beat`` is when it next has something to do by itself.
+
+    ``stalled_since_ns`` is since when its works wait for a lock; while they do it does not tick.
+    """
 
     row: RoomRow
     room: Room[Any]
@@ -69,6 +72,7 @@ class OpenRoom:
     snapshot_number: int = 0
     snapshot_tick: int = 0
     active: bool = False
+    stalled_since_ns: int | None = None
     gone: bool = False
 
 

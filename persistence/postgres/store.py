@@ -33,10 +33,12 @@ from persistence.interfaces import (
     ShardMark,
     ShardState,
     SnapshotRow,
+    StorageBusy,
     StorageError,
     Verdict,
     WalletRow,
 )
+from persistence.postgres.busy import Waiting
 from persistence.postgres.connections import Database, Lent, Readers, Writer
 from persistence.postgres.migrate import check_schema
 from persistence.postgres.rows import (
@@ -114,6 +116,7 @@ class PostgresStore:
         self._durable = durable
         self._readers = Readers(database)
         self._writer = Writer(database, COMMIT)
+        self._waiting = Waiting(self._readers)
 
     async def start(self) -> None:
         """Connect; refuse a database of another version, or one that may lose what it keeps."""
@@ -140,7 +143,17 @@ class PostgresStore:
     async def commit(self, batch: Batch) -> CommitAnswer:
         """Commit a batch whole, but for the shards that it names as fenced or regressed."""
         check_batch(batch)
-        return commit_answer(await self._writer.call(commit_arguments(batch)))
+        await self._waiting.check(batch)
+        try:
+            return commit_answer(await self._writer.call(commit_arguments(batch)))
+        except StorageBusy as error:
+            raise StorageBusy(str(error), await self._rooms_of(batch)) from error
+
+    async def _rooms_of(self, batch: Batch) -> frozenset[int]:
+        try:
+            return await self._waiting.rooms_of(batch)
+        except StorageError:
+            return frozenset()  # Nobody knows; that the batch had no effect is known all the same.
 
     async def take_shards(self, node: str, shards: Sequence[int]) -> tuple[ShardState, ...]:
         """Raise the epoch of each shard and become its owner; the answer is in their order."""

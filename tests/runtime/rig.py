@@ -16,7 +16,14 @@ from gameserver.runtime.keeper import shard_of
 from gameserver.runtime.node import Node, NodeSettings
 from gameserver.runtime.opening import JoinError
 from gameserver.runtime.viewers import SharedFrame
-from persistence.interfaces import Batch, CommitAnswer, Poisoned, RoomRow, StorageUnavailable
+from persistence.interfaces import (
+    Batch,
+    CommitAnswer,
+    Poisoned,
+    RoomRow,
+    StorageBusy,
+    StorageUnavailable,
+)
 from persistence.memory import MemoryStore
 from persistence.sealing import Sealer
 from protocol import codec
@@ -60,6 +67,8 @@ class FaultyStore(MemoryStore):
         self.away = asyncio.Event()
         self.away.set()
         self.replies_lost = 0
+        self.busy_rooms: set[int] = set()
+        self.are_busy_named = True
 
     async def commit(self, batch: Batch) -> CommitAnswer:
         self.batches.append(batch)
@@ -69,6 +78,10 @@ class FaultyStore(MemoryStore):
         for entry in batch.entries:
             if entry.room_id in self.poisoned_rooms:
                 raise Poisoned("this can never be kept")
+        busy = frozenset(row.room_id for row in batch.entries) & self.busy_rooms
+        if busy and batch.batch_id not in self._answers:
+            await asyncio.sleep(0.2)
+            raise StorageBusy("somebody has a lock", busy if self.are_busy_named else frozenset())
         answer = await super().commit(batch)
         if self.replies_lost and batch.entries:
             self.replies_lost -= 1
