@@ -10,6 +10,7 @@ import ipaddress
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -171,6 +172,7 @@ class _Live:
         if self._quiet:
             return
         if self._is_terminal:
+            line = line[: shutil.get_terminal_size().columns - 1]  # It must not wrap.
             sys.stderr.write("\r" + line.ljust(self._width))
             self._width = len(line)
         else:

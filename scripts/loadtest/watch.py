@@ -20,6 +20,9 @@ from scripts.loadtest.tally import Tally
 WELCOME, JOINED, FULL, DELTA, PRIVATE, LEFT, GOODBYE, ZIP = 1, 4, 5, 6, 7, 10, 13, 15
 
 
+UNREADABLE = (ValueError, TypeError, IndexError, msgpack.UnpackException, zlib.error)
+
+
 class Suspect:
     """A full state that was not what the mirror said; the next frame tells whose fault it is."""
 
@@ -54,11 +57,15 @@ class Watch:
 
     def take(self, payload: bytes) -> None:
         """Take one message as it came."""
-        message = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
-        kind = message[0]
-        if kind == ZIP:
-            message = msgpack.unpackb(zlib.decompress(message[2]), use_list=False)
+        try:
+            message = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
             kind = message[0]
+            if kind == ZIP:
+                message = msgpack.unpackb(zlib.decompress(message[2]), use_list=False)
+                kind = message[0]
+        except UNREADABLE as error:
+            self._tally.error("unreadable", f"{self._who}: {payload[:40]!r}: {error}")
+            return
         if kind in (DELTA, PRIVATE):
             self._take_frame(message, kind)
         elif kind == FULL:

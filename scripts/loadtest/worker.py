@@ -74,6 +74,7 @@ class Shift:
 
     async def run(self, tell: Tell) -> None:
         """Gather the bots, let them play for as long as planned or until ``stop``, end them."""
+        asyncio.get_running_loop().set_exception_handler(self._note_mistake)
         async with asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(self._tell_live(tell)), tasks.create_task(self._lag())]
             try:
@@ -83,6 +84,11 @@ class Shift:
             finally:
                 for task in beside:
                     task.cancel()
+
+    def _note_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Count what a bot's own timer raised: a bot that does nothing must not look content."""
+        self.tally.error("bots", f"{context['message']}: {context.get('exception')!r}")
+        loop.default_exception_handler(context)
 
     async def _gather(self, tasks: asyncio.TaskGroup) -> None:
         for at, bot in enumerate(self._bots):

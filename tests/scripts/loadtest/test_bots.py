@@ -6,12 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.loadtest import cli
+from scripts.loadtest.catalog import GAMES
+from scripts.loadtest.conductor import ask_server
+from scripts.loadtest.keno import Keno
+from scripts.loadtest.plan import Plan, placed
+from scripts.loadtest.sight import Move, Schema, Sight
+from scripts.loadtest.worker import Shift
 from tests.e2e.server import ROOT, running
 
 pytestmark = pytest.mark.slow
@@ -95,6 +102,28 @@ def test_ctrl_c_ends_the_run_in_order_with_a_report(tmp_path: Path) -> None:
     assert report["ok"]
     assert report["verified"] >= 6
     assert report["books_checked"] == 6
+
+
+class Clumsy(Keno):
+    """A bot with a mistake in it."""
+
+    def choose(self, sight: Sight) -> Move | None:
+        raise RuntimeError("a mistake")
+
+
+async def test_a_mistake_in_a_bot_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path, "--store", "memory", "--games", "keno") as server:
+        described = await ask_server(server.url, ["keno"])
+        plan = placed(Plan(server.url, ("keno",), 2, 1, 5.0, 1.0, 1, 1, 0.0), {"keno": 10})
+        games = {"keno": replace(GAMES["keno"], make=Clumsy)}
+        shift = Shift(plan, {"keno": Schema(described["keno"])}, games)
+        await shift.run(lambda said: None)
+    assert shift.tally.errors["bots"] > 2
+    assert any("a mistake" in text for text in shift.tally.texts)
+    assert shift.tally.errors.keys() == {"bots"}
+    assert shift.tally.counts["verified"] == 2
 
 
 def test_a_game_that_is_not_offered_is_one_line_and_exit_1(

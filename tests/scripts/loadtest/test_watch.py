@@ -162,6 +162,12 @@ def test_compressed_messages_are_read_too(eyes: Eyes) -> None:
     assert (eyes.verified, eyes.desyncs) == (1, 0)
 
 
+@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x05", b"\x93\x0f\x01\xc4\x01x", b"\x92\x01"])
+def test_what_cannot_be_read_is_an_error_and_no_crash(eyes: Eyes, payload: bytes) -> None:
+    eyes.watch.take(payload)
+    assert eyes.tally.errors == {"unreadable": 1}
+
+
 def test_the_last_frame_that_changed_anything_is_remembered(eyes: Eyes) -> None:
     stream = Stream(1)
     eyes.take(stream.full())
