@@ -179,9 +179,7 @@ class Connection(asyncio.BufferedProtocol):
                 assert isinstance(event, Frame), "the only request was read by open"
                 self._receive_frame(event)
         except Exception:
-            # A mistake of ours in the face of one message must not touch other connections.
-            log.exception("connection_failed", account=self.account)
-            self.close(CloseCode.INTERNAL, "internal error")
+            self._fail()
         self._flush()
         if frames.state is not State.OPEN and not self._is_ending:
             # The client closed, or broke WebSocket's own rules; the library has answered.
@@ -288,8 +286,11 @@ class Connection(asyncio.BufferedProtocol):
         self._catch_up()
 
     def _catch_up(self) -> None:
-        while self.stage is Stage.OPEN and (behind := self._outbox.take_behind()):
-            self._receiver.catch_up(self, *behind)
+        try:
+            while self.stage is Stage.OPEN and (behind := self._outbox.take_behind()):
+                self._receiver.catch_up(self, *behind)
+        except Exception:
+            self._fail()
 
     def _watch(self) -> None:
         if not self._outbox.is_watched:
@@ -382,7 +383,15 @@ class Connection(asyncio.BufferedProtocol):
         now_ns = self._edge.clock.now_ns()
         self._edge.wheel.put(self, now_ns + self._edge.limits.close_timeout_ns)
         if was_open:
-            self._receiver.lost(self)
+            try:
+                self._receiver.lost(self)
+            except Exception:
+                self._fail()
+
+    def _fail(self) -> None:
+        """Give this connection up: a mistake of ours must not touch others, nor the timer."""
+        log.error("connection_failed", account=self.account, exc_info=True)
+        self.close(CloseCode.INTERNAL, "internal error")
 
 
 def _shortened(reason: str) -> str:

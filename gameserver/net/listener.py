@@ -147,9 +147,10 @@ class Listener:
             connection.abort()
 
     def _advance(self) -> None:
-        self.edge.wheel.advance(self.edge.clock.now_ns())
+        # The next time first: whatever happens in this one, deadlines go on.
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(WHEEL_SLOT_NS / SECOND_NS, self._advance)
+        self.edge.wheel.advance(self.edge.clock.now_ns())
 
 
 class Front(asyncio.BufferedProtocol):

@@ -30,7 +30,16 @@ class OutboxLimits:
 class Outbox:
     """Writes to one transport and watches how it drains."""
 
-    __slots__ = ("_behind", "_limits", "_sent", "_since_ns", "_transport", "rooms", "written")
+    __slots__ = (
+        "_asked",
+        "_behind",
+        "_limits",
+        "_sent",
+        "_since_ns",
+        "_transport",
+        "rooms",
+        "written",
+    )
 
     def __init__(self, transport: asyncio.WriteTransport, limits: OutboxLimits) -> None:
         # By room that is seen: the last tick that was written, in full or as a delta.
@@ -40,6 +49,9 @@ class Outbox:
         self._limits = limits
         # Rooms of which updates were dropped, in the order in which that happened.
         self._behind: dict[int, None] = {}
+        # Those of them whose host has been asked to make it good. What comes before its answer
+        # would leave a gap.
+        self._asked: set[int] = set()
         # What had been sent when it was last seen to move, and since when it has not; None while
         # nobody watches.
         self._sent = 0
@@ -69,7 +81,7 @@ class Outbox:
 
     @property
     def is_behind(self) -> bool:
-        """Whether updates of any room were dropped and not made good."""
+        """Whether a host is to be asked to make good what was dropped."""
         return bool(self._behind)
 
     def write(self, data: bytes) -> None:
@@ -82,16 +94,20 @@ class Outbox:
         """Take updates of this room from now on, beginning after ``tick``."""
         self.rooms[room_id] = tick
         self._behind.pop(room_id, None)
+        self._asked.discard(room_id)
 
     def leave(self, room_id: int) -> None:
         """Take no more updates of this room."""
         self.rooms.pop(room_id, None)
         self._behind.pop(room_id, None)
+        self._asked.discard(room_id)
 
     def tick_to_write(
         self, room_id: int, tick: int, private: bytes | None, shared: SharedFrame | None
     ) -> bytes | None:
         """Return the frames of a room's tick, or None if they are dropped."""
+        if room_id in self._asked:
+            return None
         if room_id in self._behind or self.is_over_soft:
             self._behind[room_id] = None
             return None
@@ -99,14 +115,16 @@ class Outbox:
         return tick_frames(private, shared)
 
     def take_behind(self) -> tuple[int, int] | None:
-        """Return one room that is behind and its closed tick; count it as caught up with.
+        """Return one room whose host is to be asked for what was dropped, and its closed tick.
 
-        None if there is none, or while the outbox is too full for what it would be sent.
+        Its ticks are dropped until the host enters it again. None if there is no such room, or
+        while the outbox is too full for what it would be sent.
         """
         if not self._behind or self.is_over_soft:
             return None
         room_id = next(iter(self._behind))
         del self._behind[room_id]
+        self._asked.add(room_id)
         return room_id, self.rooms[room_id]
 
     def watch(self, now_ns: int) -> None:

@@ -5,6 +5,7 @@ It is given the room host, the services and the clock, and makes the rest of the
 
 import asyncio
 import random
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from gameserver.net.pages import Pages
 from gameserver.net.wheel import Wheel
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.metrics import Metrics
+
+# Files that are no connections of players: listening sockets, storage, logs, libraries.
+OTHER_FILES = 256
 
 log = structlog.get_logger()
 
@@ -77,6 +81,7 @@ class NetServer:
 
     async def start(self) -> None:
         """Open the players' port; raise ListenFailed."""
+        raise_file_limit(self._settings.connections_max + OTHER_FILES)
         await self._pages.start()
         self.port = await self.listener.start(self._settings.host, self._settings.port)
         log.info("listening_started", host=self._settings.host, port=self.port)
@@ -102,3 +107,15 @@ class NetServer:
         if not self.port:
             return "starting"
         return self._inside.unready()
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Let this process have ``wanted`` open files, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if possible > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    if possible < wanted:
+        log.warning("file_limit_too_low", wanted=wanted, limit=possible)

@@ -71,6 +71,11 @@ class FakeHost:
         self.refuse_with: dict[int, Refusal] = {}
         self.opening: asyncio.Event | None = None
         self.command_error: Exception | None = None
+        self.lost_error: Exception | None = None
+        self.catch_up_error: Exception | None = None
+        self.now_tick = 0
+        # Whether it takes a tick or more to answer who fell behind.
+        self.is_slow = False
 
     async def join(
         self, row: RoomRow, viewer: Viewer, request: int, *, watch: bool, closed_tick: int | None
@@ -108,6 +113,8 @@ class FakeHost:
         return True
 
     def lost(self, viewer: Viewer) -> None:
+        if self.lost_error is not None:
+            raise self.lost_error
         self.lost_accounts.append(viewer.account)
         for viewers in self.viewers.values():
             while viewer in viewers:
@@ -117,7 +124,17 @@ class FakeHost:
         self.resyncs.append(room_id)
 
     def catch_up(self, room_id: int, viewer: Viewer, closed_tick: int) -> None:
+        if self.catch_up_error is not None:
+            raise self.catch_up_error
         self.caught_up.append((room_id, closed_tick))
+        if not self.is_slow:
+            self.show_again(room_id, viewer, closed_tick)
+
+    def show_again(self, room_id: int, viewer: Viewer, closed_tick: int) -> None:
+        """Answer a viewer that fell behind, with an update since its closed tick."""
+        viewer.joined(room_id, 1, closed_tick)
+        shared = SharedFrame(codec.delta(room_id, closed_tick, self.now_tick, b"\x90"))
+        viewer.deliver(room_id, self.now_tick, None, shared)
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
         viewers = self.viewers.get(room_id)
@@ -125,6 +142,7 @@ class FakeHost:
 
     def tick(self, room_id: int, tick: int, changes: bytes = b"\x90") -> None:
         """Send one tick's delta to everybody in the room."""
+        self.now_tick = tick
         shared = SharedFrame(codec.delta(room_id, tick - 1, tick, changes))
         for viewer in list(self.viewers[room_id]):
             viewer.deliver(room_id, tick, None, shared)

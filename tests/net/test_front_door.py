@@ -1,6 +1,7 @@
 """Who comes in, and how: limits on connections, origins, subprotocols, HTTP on the same port."""
 
 import asyncio
+import resource
 from typing import Any
 
 import pytest
@@ -196,3 +197,13 @@ async def test_stop_ends_every_connection(rig: Rig) -> None:
     await rig.server.stop()
     await rig.until(lambda: rig.host.lost_accounts == [ann.account])
     assert rig.server.edge.admission.connections == 0
+
+
+async def test_the_limit_on_open_files_is_raised_to_what_the_connections_need() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        async with Rig(connections_max=500):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(756, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

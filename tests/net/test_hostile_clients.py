@@ -164,6 +164,16 @@ async def test_who_vanishes_is_forgotten(rig: Rig) -> None:
     assert len(rig.server.edge.wheel) == 0
 
 
+async def test_deadlines_go_on_after_a_mistake_of_ours_in_one_of_them(rig: Rig) -> None:
+    rig.host.lost_error = RuntimeError("a bug")
+    await rig.player("ann")
+    await rig.player("bob")
+    rig.pass_time(30)
+    rig.pass_time(2)
+    await rig.until(lambda: not rig.server.listener.connections)
+    assert rig.server.edge.counters.closes == {"4001": 2}
+
+
 async def test_a_head_that_never_ends_is_answered_with_408(rig: Rig) -> None:
     slow = await rig.raw()
     slow.write(upgrade_request()[:-5])

@@ -58,13 +58,47 @@ async def test_who_does_not_read_gets_merged_updates_and_others_get_all(rig: Rig
         delta = await slow.message()
         assert isinstance(delta, Delta)
         assert delta.tick == tick
-    await rig.until(lambda: rig.host.caught_up)
+    for base, tick in ((delivered, 30), (30, 31)):
+        delta = await slow.message()
+        assert isinstance(delta, Delta)
+        assert (delta.base, delta.tick) == (base, tick)
+        rig.host.tick(room_id, tick + 1)
     assert rig.host.caught_up == [(room_id, delivered)]
-    rig.host.tick(room_id, 31)
-    delta = await slow.message()
-    assert isinstance(delta, Delta)
-    assert delta.tick == 31
     assert rig.server.edge.counters.closes == {}
+
+
+async def test_nothing_is_sent_between_falling_behind_and_the_hosts_answer(rig: Rig) -> None:
+    room_id = await rig.room()
+    rig.host.is_slow = True
+    slow = await slow_player(rig, room_id)
+    for tick in range(1, 11):
+        rig.host.tick(room_id, tick, changes())
+    slow.resume()
+    delivered = 10 - rig.server.edge.counters.merges
+    for _ in range(delivered):
+        assert isinstance(await slow.message(), Delta)
+    await rig.until(lambda: rig.host.caught_up)
+    rig.host.tick(room_id, 11)
+    rig.host.tick(room_id, 12)
+    rig.host.show_again(room_id, rig.connection(slow.account), delivered)
+    rig.host.tick(room_id, 13)
+    for base, tick in ((delivered, 12), (12, 13)):
+        delta = await slow.message()
+        assert isinstance(delta, Delta)
+        assert (delta.base, delta.tick) == (base, tick)
+    assert rig.host.caught_up == [(room_id, delivered)]
+
+
+async def test_a_mistake_of_ours_while_catching_up_ends_that_connection_alone(rig: Rig) -> None:
+    room_id = await rig.room()
+    rig.host.catch_up_error = RuntimeError("a bug")
+    slow, quick = await slow_player(rig, room_id), await rig.player("quick")
+    for tick in range(1, 11):
+        rig.host.tick(room_id, tick, changes())
+    slow.resume()
+    assert await slow.close_code() == 4003
+    quick.send(Ping(1))
+    assert isinstance(await quick.message(), ServerPong)
 
 
 async def test_a_room_that_was_left_is_not_caught_up_with(rig: Rig) -> None:
