@@ -178,8 +178,8 @@ class Connection(asyncio.BufferedProtocol):
                     break
                 assert isinstance(event, Frame), "the only request was read by open"
                 self._receive_frame(event)
-        except Exception:
-            self._fail()
+        except Exception as error:
+            self._fail(error)
         self._flush()
         if frames.state is not State.OPEN and not self._is_ending:
             # The client closed, or broke WebSocket's own rules; the library has answered.
@@ -289,8 +289,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while self.stage is Stage.OPEN and (behind := self._outbox.take_behind()):
                 self._receiver.catch_up(self, *behind)
-        except Exception:
-            self._fail()
+        except Exception as error:
+            self._fail(error)
 
     def _watch(self) -> None:
         if not self._outbox.is_watched:
@@ -385,12 +385,12 @@ class Connection(asyncio.BufferedProtocol):
         if was_open:
             try:
                 self._receiver.lost(self)
-            except Exception:
-                self._fail()
+            except Exception as error:
+                self._fail(error)
 
-    def _fail(self) -> None:
+    def _fail(self, error: Exception) -> None:
         """Give this connection up: a mistake of ours must not touch others, nor the timer."""
-        log.error("connection_failed", account=self.account, exc_info=True)
+        log.error("connection_failed", account=self.account, exc_info=error)
         self.close(CloseCode.INTERNAL, "internal error")
 
 

@@ -152,6 +152,13 @@ class Storage(MemoryStore):
     """A store that can be away."""
 
     is_away = False
+    # Until when it answers nothing, neither yes nor no.
+    silence: asyncio.Event | None = None
+
+    async def create_person(self, account: int, name: str, grant_minor: int) -> bool:
+        if self.silence is not None:
+            await self.silence.wait()
+        return await super().create_person(account, name, grant_minor)
 
     async def balance(self, account: int) -> int | None:
         if self.is_away:

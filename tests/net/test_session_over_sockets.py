@@ -299,6 +299,21 @@ async def test_an_outage_of_storage_is_answered_and_the_connection_stays(rig: Ri
     assert isinstance(await ann.message(), ServerPong)
 
 
+async def test_a_hello_that_storage_does_not_answer_ends_with_come_again(rig: Rig) -> None:
+    rig.store.silence = asyncio.Event()
+    peer = await rig.peer()
+    peer.send(Hello([1], "", "ann", "test"))
+    await rig.until(lambda: rig.server.edge.counters.messages_in == {"Hello": 1})
+    rig.pass_time(4.9)
+    assert rig.server.edge.counters.closes == {}
+    rig.pass_time(0.2)
+    assert await peer.message() == Goodbye(4002, "OVERLOADED", 1000)
+    assert await peer.close_code() == 4002
+    rig.store.silence.set()
+    await rig.until(lambda: not rig.server.listener.connections)
+    assert rig.host.lost_accounts == [], "who came too late was never let in"
+
+
 async def test_a_mistake_of_ours_closes_the_connection_that_met_it_alone(rig: Rig) -> None:
     ann, bob = await rig.player("ann"), await rig.player("bob")
     rig.host.command_error = RuntimeError("a bug")
