@@ -17,6 +17,7 @@ NOBODY = -1
 BAD_MOVES_SHARE = 0.1
 TALK_SHARE = 0.15
 SURRENDER_SHARE = 0.003
+WORDS = ("OfferAlliance", "AcceptAlliance", "DeclineAlliance", "EndAlliance")
 SURRENDER_AFTER_TICKS = 60
 LOOKED_AT_MAX = 16
 
@@ -47,21 +48,21 @@ class Conquest:
     def _play(self, sight: Sight, player: Node) -> Move | None:
         rng = self._rng
         alive = self._alive(sight)
-        can_talk = len(alive) > 2
-        if can_talk and (rng.random() < TALK_SHARE or self._wanted("EndAlliance")):
+        wants_to_talk = rng.random() < TALK_SHARE or any(map(self._wanted, WORDS))
+        if len(alive) > 2 and wants_to_talk:
             word = self._talk(sight, player, alive)
             if word is not None:
                 return word
         if len(alive) > 2 and self._gives_up(sight):
             return Move("Surrender")
-        if player.get("reserve", 0) > 0 and rng.random() < 0.4:
+        if player.get("reserve", 0) > 0 and (rng.random() < 0.4 or self._wanted("Reinforce")):
             return self._reinforce(sight, player)
         return self._march(sight, player) or self._reinforce(sight, player)
 
     def _gives_up(self, sight: Sight) -> bool:
         if sight.tick - sight.game.get("began_tick", 0) < SURRENDER_AFTER_TICKS:
             return False
-        if self._wanted("Surrender") and not self._wanted("EndAlliance"):
+        if self._wanted("Surrender") and not any(map(self._wanted, WORDS)):
             return True
         return self._rng.random() < SURRENDER_SHARE
 
