@@ -62,8 +62,9 @@ def check_room(row: RoomRow) -> None:
         raise Poisoned(f"a create key has {len(row.create_key)} bytes")
 
 
-def check_snapshots(rows: Sequence[SnapshotRow]) -> None:
+def check_snapshots(rows: Sequence[SnapshotRow], keep_ticks: int) -> None:
     """Raise Poisoned unless the snapshots can be kept."""
+    _check_integers("keep_ticks", (keep_ticks,))
     for row in rows:
         _check_integers("snapshot", (row.room_id, row.number, row.tick, row.rules_version))
         if not 1 <= len(row.state_hash) <= STATE_HASH_BYTES_MAX:

@@ -341,15 +341,20 @@ class Store(Protocol):
     async def reopen(self, room_id: int) -> bool:
         """Open a room that was set aside, and drop its note; false if it was not set aside."""
 
-    async def save_snapshots(self, rows: Sequence[SnapshotRow], marks: Sequence[ShardMark]) -> None:
+    async def save_snapshots(
+        self, rows: Sequence[SnapshotRow], marks: Sequence[ShardMark], keep_ticks: int
+    ) -> None:
         """Keep snapshots of rooms whose shards are still under the marks' epochs; skip others.
 
-        Heads are not compared. A snapshot replaces one of the same number; the two newest of a
-        room are kept.
+        Heads are not compared. A snapshot replaces one of the same number. Of each room those stay
+        that are not more than ``keep_ticks`` older than the newest, and the next older one, so
+        that whatever happened in the last ``keep_ticks`` can be replayed.
         """
 
-    async def snapshots(self, room_id: int) -> tuple[SnapshotRow, ...]:
-        """Return a room's snapshots, newest first."""
+    async def snapshots(
+        self, room_id: int, until_tick: int = INTEGER_MAX
+    ) -> tuple[SnapshotRow, ...]:
+        """Return the two newest snapshots of a room up to ``until_tick``, newest first."""
 
     async def entries(self, room_id: int, after: int, limit: int) -> tuple[EntryRow, ...]:
         """Return up to ``limit`` entries of a room with numbers above ``after``, in order."""

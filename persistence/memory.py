@@ -21,6 +21,7 @@ from persistence.checks import (
     plain,
 )
 from persistence.interfaces import (
+    INTEGER_MAX,
     NO_HEAD,
     Batch,
     CommitAnswer,
@@ -41,7 +42,6 @@ from persistence.interfaces import (
 from persistence.memory_ledger import BookAccount, Ledger
 
 ANSWERS_KEPT = 10_000  # A batch is repeated within seconds or never.
-SNAPSHOTS_KEPT = 2
 
 
 class MemoryStore:
@@ -187,9 +187,11 @@ class MemoryStore:
         self._rooms[room_id] = replace(row, status=RoomStatus.OPEN, note="")
         return True
 
-    async def save_snapshots(self, rows: Sequence[SnapshotRow], marks: Sequence[ShardMark]) -> None:
+    async def save_snapshots(
+        self, rows: Sequence[SnapshotRow], marks: Sequence[ShardMark], keep_ticks: int
+    ) -> None:
         """Keep snapshots of rooms whose shards are still under the marks' epochs; skip others."""
-        check_snapshots(rows)
+        check_snapshots(rows, keep_ticks)
         check_marks(marks)
         mine = {mark.shard for mark in marks if self._epoch(mark.shard) == mark.epoch}
         for row in rows:
@@ -197,13 +199,18 @@ class MemoryStore:
             if room is not None and room.shard in mine:
                 kept = self._snapshots.setdefault(row.room_id, {})
                 kept[row.number] = row
-                for number in sorted(kept)[:-SNAPSHOTS_KEPT]:
+                floor_tick = kept[max(kept)].tick - keep_ticks
+                old = sorted(number for number in kept if kept[number].tick < floor_tick)
+                for number in old[:-1]:
                     del kept[number]
 
-    async def snapshots(self, room_id: int) -> tuple[SnapshotRow, ...]:
-        """Return a room's snapshots, newest first."""
+    async def snapshots(
+        self, room_id: int, until_tick: int = INTEGER_MAX
+    ) -> tuple[SnapshotRow, ...]:
+        """Return the two newest snapshots of a room up to ``until_tick``, newest first."""
         kept = self._snapshots.get(room_id, {})
-        return tuple(kept[number] for number in sorted(kept, reverse=True))
+        rows = (kept[number] for number in sorted(kept, reverse=True))
+        return tuple(islice((row for row in rows if row.tick <= until_tick), 2))
 
     async def entries(self, room_id: int, after: int, limit: int) -> tuple[EntryRow, ...]:
         """Return up to ``limit`` entries of a room with numbers above ``after``, in order."""

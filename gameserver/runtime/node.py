@@ -66,6 +66,7 @@ class Node:
         self._snapshots = Snapshots(store, self._keeper, seals, clock, self.metrics)
         self._snapshots.entries_between = settings.snapshot_entries
         self._snapshots.ticks_between = settings.snapshot_ticks
+        self._snapshots.ring_ticks = settings.ring_ticks
         self.host = RoomHost(games, self._opening, self._committer, self._snapshots, clock)
         committer = self._committer
         self._slots = Slots(clock, self.metrics, self.host.run_slot, lambda: committer.is_full)

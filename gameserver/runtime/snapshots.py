@@ -36,6 +36,7 @@ class Snapshots:
     ) -> None:
         self.entries_between = 100
         self.ticks_between = 600  # 30 s of activity.
+        self.ring_ticks = 600  # What a ring of frames reaches back must be replayable.
         self._store = store
         self._keeper = keeper
         self._seals = seals
@@ -122,7 +123,9 @@ class Snapshots:
                 marks[owned.shard] = self._keeper.mark(owned, 0, owned.head)
         try:
             async with asyncio.timeout(SAVE_TIMEOUT_S):
-                await self._store.save_snapshots([row for _, row in rows], list(marks.values()))
+                await self._store.save_snapshots(
+                    [row for _, row in rows], list(marks.values()), self.ring_ticks
+                )
         except (StorageError, TimeoutError) as error:
             log.warning("snapshots_not_stored", count=len(rows), error=repr(error))
             return

@@ -22,6 +22,7 @@ from persistence.checks import (
     plain,
 )
 from persistence.interfaces import (
+    INTEGER_MAX,
     NO_HEAD,
     Batch,
     CommitAnswer,
@@ -87,10 +88,13 @@ WITH mine AS MATERIALIZED (
 )
 SELECT DISTINCT room_id FROM kept"""
 
+# Goes all that is older than the newest of those which are too old.
 PRUNE_SNAPSHOTS = """
 DELETE FROM snapshot WHERE room_id = ANY ($1::bigint[]) AND number < (
-    SELECT newer.number FROM snapshot AS newer WHERE newer.room_id = snapshot.room_id
-    ORDER BY newer.number DESC OFFSET 1 LIMIT 1)"""
+    SELECT max(old.number) FROM snapshot AS old
+    WHERE old.room_id = snapshot.room_id AND old.tick + $2::bigint < (
+        SELECT newest.tick FROM snapshot AS newest WHERE newest.room_id = snapshot.room_id
+        ORDER BY newest.number DESC LIMIT 1))"""
 
 WALLET_HISTORY = """
 SELECT transfer_id, kind, reference, amount FROM (
@@ -227,22 +231,27 @@ class PostgresStore:
         sql = "UPDATE room SET status = 1, note = '' WHERE room_id = $1 AND status = 3 RETURNING 1"
         return bool(await self._fetch(sql, room_id))
 
-    async def save_snapshots(self, rows: Sequence[SnapshotRow], marks: Sequence[ShardMark]) -> None:
+    async def save_snapshots(
+        self, rows: Sequence[SnapshotRow], marks: Sequence[ShardMark], keep_ticks: int
+    ) -> None:
         """Keep snapshots of rooms whose shards are still under the marks' epochs; skip others."""
-        check_snapshots(rows)
+        check_snapshots(rows, keep_ticks)
         check_marks(marks)
         if rows and marks:
             async with self._readers.connection() as connection:
                 kept = await connection.fetch(SAVE_SNAPSHOTS, *snapshot_arguments(rows, marks))
+                rooms = [row["room_id"] for row in kept]
                 # Apart from the first statement, so that its locks are gone before this begins.
-                await connection.execute(PRUNE_SNAPSHOTS, [row["room_id"] for row in kept])
+                await connection.execute(PRUNE_SNAPSHOTS, rooms, keep_ticks)
 
-    async def snapshots(self, room_id: int) -> tuple[SnapshotRow, ...]:
-        """Return a room's snapshots, newest first."""
+    async def snapshots(
+        self, room_id: int, until_tick: int = INTEGER_MAX
+    ) -> tuple[SnapshotRow, ...]:
+        """Return the two newest snapshots of a room up to ``until_tick``, newest first."""
         rows = await self._fetch(
-            f"SELECT {SNAPSHOT_COLUMNS} FROM snapshot WHERE room_id = $1"
+            f"SELECT {SNAPSHOT_COLUMNS} FROM snapshot WHERE room_id = $1 AND tick <= $2"
             " ORDER BY number DESC LIMIT 2",
-            room_id,
+            *(room_id, until_tick),
         )
         return tuple(SnapshotRow(*row) for row in rows)
 

@@ -157,7 +157,7 @@ async def test_snapshots_that_wait_for_a_takeover_are_skipped(
         asyncio.TaskGroup() as group,
     ):
         saving = [snapshot_row(7, 1)]
-        group.create_task(store.save_snapshots(saving, node.batch().marks))
+        group.create_task(store.save_snapshots(saving, node.batch().marks, 0))
         await waiting_pids(dsn)
         await taker.execute("COMMIT")
     assert await store.snapshots(7) == ()

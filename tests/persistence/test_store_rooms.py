@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from persistence.interfaces import Poisoned, RoomEnd, RoomStatus, ShardMark, Store
+from persistence.interfaces import INTEGER_MAX, Poisoned, RoomEnd, RoomStatus, ShardMark, Store
 from tests.persistence.builders import Node, owner, room_row, snapshot_row
 
 
@@ -124,20 +124,52 @@ async def test_the_two_newest_snapshots_of_a_room_are_kept(store: Store) -> None
     node = await owner(store, 0)
     await store.create_room(room_row(7))
     await store.create_room(room_row(8))
-    await store.save_snapshots([snapshot_row(7, 10), snapshot_row(8, 5)], _marks(node))
-    await store.save_snapshots([snapshot_row(7, 30), snapshot_row(7, 20)], _marks(node))
+    await store.save_snapshots([snapshot_row(7, 10), snapshot_row(8, 5)], _marks(node), 0)
+    await store.save_snapshots([snapshot_row(7, 30), snapshot_row(7, 20)], _marks(node), 0)
     assert await store.snapshots(7) == (snapshot_row(7, 30), snapshot_row(7, 20))
     assert await store.snapshots(8) == (snapshot_row(8, 5),)
     assert await store.snapshots(9) == ()
+
+
+async def test_snapshots_stay_as_long_as_somebody_may_want_what_happened_since(
+    store: Store,
+) -> None:
+    node = await owner(store, 0)
+    await store.create_room(room_row(7))
+    await store.create_room(room_row(8))
+
+    async def kept(room_id: int) -> list[int]:
+        numbers: list[int] = []
+        until_tick = INTEGER_MAX
+        while rows := await store.snapshots(room_id, until_tick):
+            numbers += [row.number for row in rows]
+            until_tick = rows[-1].tick - 1
+        return numbers
+
+    for number in (10, 20, 30, 40):  # Of ticks 20, 40, 60, 80.
+        rows = [snapshot_row(7, number), snapshot_row(8, number)]
+        await store.save_snapshots(rows, _marks(node), 1000)
+    assert await kept(7) == [40, 30, 20, 10]
+    await store.save_snapshots([snapshot_row(7, 50)], _marks(node), 40)
+    assert await kept(7) == [50, 40, 30, 20]  # Tick 60 is just young enough; 40 is the next older.
+    assert await kept(8) == [40, 30, 20, 10]
+    await store.save_snapshots([snapshot_row(7, 60)], _marks(node), 0)
+    assert await kept(7) == [60, 50]
+    await store.save_snapshots([snapshot_row(7, 600)], _marks(node), 100)
+    assert await kept(7) == [600, 60]
+    assert [row.number for row in await store.snapshots(7, 1199)] == [60]
+    assert await store.snapshots(7, 119) == ()
+    with pytest.raises(Poisoned):
+        await store.save_snapshots([], _marks(node), -1)
 
 
 async def test_a_snapshot_replaces_one_of_the_same_number(store: Store) -> None:
     node = await owner(store, 0)
     await store.create_room(room_row(7))
     rows = [snapshot_row(7, 10, b"one"), snapshot_row(7, 10, b"two")]
-    await store.save_snapshots(rows, _marks(node))
+    await store.save_snapshots(rows, _marks(node), 0)
     assert await store.snapshots(7) == (rows[1],)
-    await store.save_snapshots([snapshot_row(7, 10, b"three")], _marks(node))
+    await store.save_snapshots([snapshot_row(7, 10, b"three")], _marks(node), 0)
     assert [row.payload for row in await store.snapshots(7)] == [b"three"]
 
 
@@ -147,7 +179,7 @@ async def test_snapshots_of_a_former_owner_are_skipped(store: Store) -> None:
     await store.create_room(room_row(8, shard=1))
     await owner(store, 0, name="node-b")
     rows = [snapshot_row(7, 1), snapshot_row(8, 1), snapshot_row(9, 1)]
-    await store.save_snapshots(rows, _marks(before))
+    await store.save_snapshots(rows, _marks(before), 0)
     assert await store.snapshots(7) == ()
     assert await store.snapshots(8) == (rows[1],)
     assert await store.snapshots(9) == ()
@@ -157,10 +189,10 @@ async def test_snapshots_do_not_look_at_heads(store: Store) -> None:
     await owner(store, 0)
     await store.create_room(room_row(7))
     mark = ShardMark(0, 1, 0, bytes([9]) * 32, bytes([9]) * 32)
-    await store.save_snapshots([snapshot_row(7, 1)], [mark])
+    await store.save_snapshots([snapshot_row(7, 1)], [mark], 0)
     assert len(await store.snapshots(7)) == 1
-    await store.save_snapshots([], [mark])
-    await store.save_snapshots([snapshot_row(7, 2)], [])
+    await store.save_snapshots([], [mark], 0)
+    await store.save_snapshots([snapshot_row(7, 2)], [], 0)
     assert len(await store.snapshots(7)) == 1
 
 
@@ -168,5 +200,5 @@ async def test_a_malformed_snapshot_is_poisoned(store: Store) -> None:
     node = await owner(store, 0)
     await store.create_room(room_row(7))
     with pytest.raises(Poisoned):
-        await store.save_snapshots([snapshot_row(7, 1), snapshot_row(7, -1)], _marks(node))
+        await store.save_snapshots([snapshot_row(7, 1), snapshot_row(7, -1)], _marks(node), 0)
     assert await store.snapshots(7) == ()

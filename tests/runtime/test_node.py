@@ -320,7 +320,7 @@ async def test_a_damaged_snapshot_falls_back_to_an_older_one() -> None:
         newest.state_hash,
         newest.payload[:-1] + bytes([newest.payload[-1] ^ 1]),
     )
-    await store.save_snapshots([damaged], [mark])
+    await store.save_snapshots([damaged], [mark], 0)
     async with node_running(store, "n2") as rig:
         await rig.join(row, Eyes(103), watch=True)
         assert rig.node.host.rooms[1].room.state.total == 12
