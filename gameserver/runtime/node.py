@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 AWAY_AFTER_MS = 2_000
 START_TIMEOUT_S = 30.0
 RETRY_S = 1.0
+NO_SHARDS = "it owns no shards"  # It never took them, or newer owners have them all.
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class Node:
 
     def unready(self) -> str:
         """Return why rooms cannot be served just now, or nothing."""
+        if not self._keeper.owned:
+            return NO_SHARDS
         return "storage is away" if self._committer.is_behind(AWAY_AFTER_MS) else ""
 
     async def start(self) -> None:
