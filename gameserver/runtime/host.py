@@ -90,6 +90,10 @@ class RoomHost:
         found = await self._opening.open(row)
         if isinstance(found, JoinError):
             return found
+        if closed_tick is not None and found.wants_refill(closed_tick):
+            await self._opening.refill(found, closed_tick)
+            if found.gone:
+                return JoinError(ReplyCode.UNAVAILABLE, "the room was closed meanwhile")
         self.audience.expect(found, Join(viewer, request, watch, closed_tick))
         if not watch:
             found.inbox.put(i.Sat(viewer.account))

@@ -47,6 +47,7 @@ class Metrics:
         self.shards_fenced_total = 0
         self.entries_total = 0
         self.snapshots_total = 0
+        self.rings_refilled_total = 0
         self.resumed_gapless_total = 0
         self.resumed_full_total = 0
         self.caught_up_total = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -54,6 +56,7 @@ class Opening:
         self._recovery = recovery
         self._rooms_max, self._ring_ticks = limits
         self._locks: dict[int, asyncio.Lock] = {}
+        self._claims: Counter[int] = Counter()  # Who has each lock, or waits for it.
         self._places = asyncio.Semaphore(RECOVERIES_AT_ONCE)
         self._notes: asyncio.Queue[tuple[RoomRow, str]] = asyncio.Queue(SET_ASIDES_WAITING_MAX)
 
@@ -70,9 +73,8 @@ class Opening:
             return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
         if len(self.rooms) >= self._rooms_max:
             return JoinError(ReplyCode.BUSY, "this node has all the rooms that it may")
-        lock = self._locks.setdefault(row.room_id, asyncio.Lock())
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S), self._places, lock:
+            async with asyncio.timeout(OPEN_TIMEOUT_S), self._alone(row.room_id):
                 return await self._open(row)
         except (StorageError, TimeoutError) as error:
             log.warning("room_not_opened", room_id=row.room_id, error=repr(error))
@@ -82,9 +84,19 @@ class Opening:
             self.metrics.rooms_set_aside_total += 1
             self.set_aside(row, str(error))
             return JoinError(ReplyCode.ROOM_SET_ASIDE)
+
+    @asynccontextmanager
+    async def _alone(self, room_id: int) -> AsyncIterator[None]:
+        """Be the only one who replays this room, and one of few who replay any."""
+        lock = self._locks.setdefault(room_id, asyncio.Lock())
+        self._claims[room_id] += 1
+        try:
+            async with self._places, lock:
+                yield
         finally:
-            if not lock.locked():
-                self._locks.pop(row.room_id, None)
+            self._claims[room_id] -= 1
+            if not self._claims[room_id]:
+                del self._claims[room_id], self._locks[room_id]
 
     async def _open(self, row: RoomRow) -> OpenRoom | JoinError:
         standing = self.rooms.get(row.room_id)
@@ -99,6 +111,21 @@ class Opening:
         opened = await self._recovery.open(current, owned.offset_ticks, self._ring_ticks)
         self.opened(opened)
         return opened
+
+    async def refill(self, opened: OpenRoom, closed_tick: int) -> None:
+        """Have the room's ring reach back to ``closed_tick`` if a replay can; the room may go on.
+
+        If not, whoever asked gets the full state.
+        """
+        ring, room_id = opened.ring, opened.row.room_id
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S), self._alone(room_id):
+                if opened.wants_refill(closed_tick):
+                    await self._recovery.refill(opened, closed_tick)
+        except (StorageError, TimeoutError, RecoveryFailed) as error:
+            # Nobody else shall try in vain.
+            ring.is_fresh = ring.is_fresh and not isinstance(error, RecoveryFailed)
+            log.warning("ring_not_refilled", room_id=room_id, error=repr(error))
 
     def set_aside(self, row: RoomRow, note: str) -> None:
         """Have the room marked as set aside, as soon as storage takes it."""

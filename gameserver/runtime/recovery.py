@@ -25,11 +25,21 @@ from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.ring import Frames, Ring
 from gameserver.runtime.viewers import SharedFrame
 from gameserver.runtime.work import OpenRoom
-from persistence.interfaces import EntryRow, RoomRow, Ruling, SnapshotRow, Store, Verdict
+from persistence.interfaces import (
+    INTEGER_MAX,
+    EntryRow,
+    RoomRow,
+    Ruling,
+    SnapshotRow,
+    Store,
+    Verdict,
+)
 
 log = structlog.get_logger(__name__)
 
 ENTRIES_PER_PAGE = 500
+REFILL_ENTRIES_PER_PAGE = 100  # Rooms are being played meanwhile.
+REFILL_ENTRIES_MAX = 5_000  # More than snapshots leave between them; beyond, a full state is less.
 STATE_BYTES_MAX = 64 * 1024 * 1024  # A snapshot that unpacks to more is damaged.
 SEED_BYTES = 32
 
@@ -76,7 +86,8 @@ class Recovery:
         game = self._games.get(row.game)
         if game is None:
             raise RecoveryFailed(f"there is no game {row.game!r}")
-        room, ring = await self.newest_sound(row, game, ring_ticks)
+        room = await self.newest_sound(row, game)
+        ring = Ring(room.entry_tick, ring_ticks)
         snapshot_number = room.entry_number
         await self.replay(room, ring)
         opened = OpenRoom(row, room, ring, offset_ticks)
@@ -108,19 +119,21 @@ class Recovery:
         opened.names = {person.account: person.name for person in persons}
 
     async def newest_sound(
-        self, row: RoomRow, game: Game[Any], ring_ticks: int
-    ) -> tuple[Room[Any], Ring]:
+        self, row: RoomRow, game: Game[Any], until_tick: int = INTEGER_MAX
+    ) -> Room[Any]:
         """Return the room of the newest snapshot that can be used, or an empty one."""
-        for stored in await self._store.snapshots(row.room_id):
-            try:
-                room = self._load(stored, game)
-            except snapshot.BadSnapshot as error:
-                log.error(
-                    "snapshot_refused", room_id=row.room_id, number=stored.number, why=str(error)
-                )
-                continue
-            return room, Ring(room.entry_tick, ring_ticks)
-        return Room(game, row.room_id), Ring(0, ring_ticks)
+        while stored := await self._store.snapshots(row.room_id, until_tick):
+            for one in stored:
+                try:
+                    return self._load(one, game)
+                except snapshot.BadSnapshot as error:
+                    log.error(
+                        "snapshot_refused", room_id=row.room_id, number=one.number, why=str(error)
+                    )
+            until_tick = stored[-1].tick - 1
+            if until_tick < 0:
+                break
+        return Room(game, row.room_id)
 
     def _load(self, stored: SnapshotRow, game: Game[Any]) -> Room[Any]:
         identity = snapshot_identity(stored.room_id, stored.number)
@@ -144,6 +157,44 @@ class Recovery:
             if len(rows) < ENTRIES_PER_PAGE:
                 return
             await asyncio.sleep(0)  # Rooms that are open already have their slots to keep.
+
+    async def refill(self, opened: OpenRoom, closed_tick: int) -> None:
+        """Bring back the frames from before a recovery, for who has seen them to ``closed_tick``.
+
+        They come from a replay beside the room, beginning with a snapshot that is old enough.
+        Raises RecoveryFailed, or StorageUnavailable; the room is as it was then.
+        """
+        ring = opened.ring
+        oldest_tick = max(opened.room.entry_tick - ring.ticks_max, 0)
+        try:
+            # The whole length at once, so that nobody after this one needs another replay.
+            older = await self._replayed(opened, oldest_tick)
+        except RecoveryFailed:
+            older = await self._replayed(opened, closed_tick)
+        if ring.reach_back(older):
+            self._metrics.rings_refilled_total += 1
+
+    async def _replayed(self, opened: OpenRoom, from_tick: int) -> Ring:
+        """Return the frames from a snapshot up to ``from_tick`` to where the room's ring begins."""
+        floor_tick = opened.ring.floor_tick
+        room = await self.newest_sound(opened.row, opened.room.game, from_tick)
+        older = Ring(room.entry_tick, opened.ring.ticks_max)
+        await self._replay_until(floor_tick, room, older)
+        return older
+
+    async def _replay_until(self, floor_tick: int, room: Room[Any], ring: Ring) -> None:
+        for _ in range(REFILL_ENTRIES_MAX // REFILL_ENTRIES_PER_PAGE):
+            number = room.entry_number
+            rows = await self._store.entries(room.room_id, number, REFILL_ENTRIES_PER_PAGE)
+            for row in rows:
+                if row.tick > floor_tick:
+                    return
+                self._replay_one(room, ring, row)
+            self._metrics.entries_replayed_total += room.entry_number - number
+            if len(rows) < REFILL_ENTRIES_PER_PAGE:
+                return
+            await asyncio.sleep(0)
+        raise RecoveryFailed(f"more than {REFILL_ENTRIES_MAX} entries to its ring's beginning")
 
     def _replay_one(self, room: Room[Any], ring: Ring, row: EntryRow) -> None:
         if row.number != room.entry_number + 1:

@@ -75,6 +75,12 @@ class OpenRoom:
     stalled_since_ns: int | None = None
     gone: bool = False
 
+    def wants_refill(self, closed_tick: int) -> bool:
+        """Tell whether somebody who stood at ``closed_tick`` could be helped by a replay."""
+        ring = self.ring
+        oldest_tick = self.room.entry_tick - ring.ticks_max
+        return ring.is_fresh and oldest_tick <= closed_tick < ring.floor_tick
+
 
 @dataclass(slots=True)
 class Work:
