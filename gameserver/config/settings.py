@@ -140,8 +140,9 @@ class Config:
     command_rate: Annotated[
         int, About(whole(1, 10_000), "Commands a second and connection, in the long run.")
     ] = 20
+    # More than the 64 that a client may have unanswered, and sends again when it comes back.
     command_burst: Annotated[int, About(whole(1, 100_000), "Commands of a connection at once.")] = (
-        60
+        80
     )
     outbox_soft_bytes: Annotated[
         int, About(size(4 * KIB, 2**30), "Unsent bytes above which updates are merged.")
