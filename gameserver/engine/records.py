@@ -140,11 +140,13 @@ class Record:
             state[child.name] = Table(self, child) if child.is_table else child.record()
 
     def join(self, changes: ChangeLog, parent: Record | None, home: Child | None) -> None:
-        """Become part of a room's state under a new number; the parts below follow."""
+        """Become part of a room's state under a new number."""
         number = changes.next_number
-        changes.next_number += 1
-        self.adopt(changes, number, parent, home)
+        self.place(changes, number, parent, home)
+        # It is logged first: whatever raises from here on, undo finds it, even if it is half done.
         changes.items.append((self, ADDED, None))
+        changes.next_number = number + 1
+        self.remake()
 
     def join_parts(self, changes: ChangeLog) -> None:
         """Let the parts below become part of the room's state too."""
@@ -155,19 +157,15 @@ class Record:
                 held.join(changes, self, child)
                 held.join_parts(changes)
 
-    def adopt(
+    def place(
         self, changes: ChangeLog, number: int, parent: Record | None, home: Child | None
     ) -> None:
-        """Become part of a room's state under a known number, past the log."""
+        """Note which record this is and where its place is; ``remake`` puts it there."""
         state = self.__dict__
         state["record_number"] = number
         state["parent"] = parent
         state["home"] = home
         state["_changes"] = changes
-        for child in self.children:
-            if child.is_table:
-                state[child.name].changes = changes
-        self._enter()
 
     def discard(self) -> None:
         """Leave the room's state; the records below end first."""
@@ -181,37 +179,32 @@ class Record:
         del self._changes.owned[self.seat][self.record_number]
         self.__dict__["seat"] = NO_SEAT
 
-    def unmake(self) -> None:
-        """Leave the state, past the log."""
-        changes = self._changes
-        if self.has_seen_by:
-            del changes.shown[self.record_number]
-        if self.seat != NO_SEAT:
-            del changes.owned[self.seat][self.record_number]
-        state = self.__dict__
-        state["_append"] = _refuse_write
-        for child in self.children:
-            if child.is_table:
-                state[child.name].changes = None
-        if self.home is not None and self.home.is_table:
-            self.parent.__dict__[self.home.name].forget(self)
-
     def remake(self) -> None:
-        """Come back into the state, past the log."""
-        if self.home is not None and self.home.is_table:
-            self.parent.__dict__[self.home.name].keep(self)
+        """Come (back) into the state, past the log."""
+        changes, state = self._changes, self.__dict__
+        state["_append"] = changes.items.append
         for child in self.children:
             if child.is_table:
-                self.__dict__[child.name].changes = self._changes
-        self._enter()
-
-    def _enter(self) -> None:
-        changes = self._changes
-        self.__dict__["_append"] = changes.items.append
+                state[child.name].changes = changes
         if self.has_seen_by:
             changes.shown[self.record_number] = self
         if self.seat != NO_SEAT:
             changes.owned.setdefault(self.seat, {})[self.record_number] = self
+        if self.home is not None and self.home.is_table:
+            self.parent.__dict__[self.home.name].keep(self)
+
+    def unmake(self) -> None:
+        """Leave the state, past the log; also when it had come into it but half."""
+        changes, state = self._changes, self.__dict__
+        state["_append"] = _refuse_write
+        for child in self.children:
+            if child.is_table:
+                state[child.name].changes = None
+        changes.shown.pop(self.record_number, None)
+        if self.seat != NO_SEAT:
+            changes.owned.get(self.seat, {}).pop(self.record_number, None)
+        if self.home is not None and self.home.is_table:
+            self.parent.__dict__[self.home.name].forget(self)
 
 
 class Table(Generic[K, R]):
@@ -241,7 +234,6 @@ class Table(Generic[K, R]):
         assert seat >= NO_SEAT, "Seats count from 0."
         record.__dict__["key"] = key
         record.__dict__["seat"] = seat
-        self.keep(record)
         record.join(self.changes, self.owner, self.child)
         record.join_parts(self.changes)
         return record
@@ -285,7 +277,7 @@ class Table(Generic[K, R]):
 
     def forget(self, record: Record) -> None:
         """Let go of a record, past the log."""
-        del self._rows[cast(K, record.key)]
+        self._rows.pop(cast(K, record.key), None)
         self._order = None
 
 

@@ -141,7 +141,8 @@ def _restore(room: Room[Any], record: Record, node: _Node, numbers: dict[int, No
     if any(state[field.name] is MISSING for field in record.fields):
         raise ValueError(f"{type(record).__name__}: a field without default is missing")
     state["seat"] = node.seat
-    record.adopt(room.changes, node.number, record.parent, record.home)
+    record.place(room.changes, node.number, record.parent, record.home)
+    record.remake()
     held = dict(node.below)
     for child in record.children:
         _restore_child(room, record, child, held.pop(child.number, []), numbers)
@@ -170,5 +171,4 @@ def _restore_child(
         record = child.record.__new__(child.record)
         record.blank()
         record.__dict__.update(key=key, parent=parent, home=child)
-        table.keep(record)
         _restore(room, record, node, numbers)

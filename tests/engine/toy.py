@@ -40,6 +40,9 @@ class Then(IntEnum):
     HOLD_AND_RAISE = 9
     HOLD_TWICE = 10
     MUTTER = 11
+    END = 12
+    HOLD_NOTHING = 13
+    SETTLE_LESS_THAN_NOTHING = 14
 
 
 class Act(Command, frozen=True, tag=1):
@@ -68,6 +71,12 @@ class Act(Command, frozen=True, tag=1):
             room.hold(5)
         if self.then is Then.HOLD_TWICE:
             room.hold(6)
+        if self.then is Then.HOLD_NOTHING:
+            room.hold(0)
+        if self.then is Then.SETTLE_LESS_THAN_NOTHING:
+            room.settle("none", -1)
+        if self.then is Then.END:
+            room.end()
         if self.then is Then.RECURSE:
             self.execute(room, seat)
         if self.then is Then.MUTTER:
