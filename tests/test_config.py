@@ -103,6 +103,7 @@ def test_units_and_lists_are_understood(tmp_path: Path) -> None:
         ("GS_LOG_LEVEL", "INFO", "one of debug, info, warning, error"),
         ("GS_UVLOOP", "yes", "on or off"),
         ("GS_GAMES", ",", "names of bundled games"),
+        ("GS_DATA_DIR", "~nobody-of-that-name/x", "a path"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_place_and_what_is_allowed(

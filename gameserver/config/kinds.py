@@ -102,7 +102,14 @@ def switch() -> Kind:
 
 def path() -> Kind:
     """Return the kind of paths; a leading ~ is the home directory."""
-    return Kind("PATH", "a path", lambda value: Path(_text(value)).expanduser())
+
+    def read(value: object) -> Path:
+        try:
+            return Path(_text(value)).expanduser()
+        except RuntimeError as error:  # There is no such user, or no home.
+            raise ValueError from error
+
+    return Kind("PATH", "a path", read)
 
 
 def texts(metavar: str, allowed: str) -> Kind:
