@@ -25,7 +25,8 @@ class TickOutput:
     ``entry`` is None if nothing was decided; ``entry_number`` counts a room's entries from 1.
     ``shared`` is the Delta message for every viewer, ``private`` the message of each seat that goes
     before it. ``echoes`` are outcomes of earlier commands, asked for again. Of the accounts that
-    asked for a seat, ``seated`` has the seat that they got, ``refused`` the code of the reason.
+    asked for a seat, ``seated`` has the seat that they got, ``refused`` the code of the reason;
+    ``vacated`` are the seats that were given up.
     ``counts`` names each command that was decided, the code of its outcome, and its arrival.
     """
 
@@ -40,5 +41,6 @@ class TickOutput:
     echoes: list[tuple[int, Outcome]] = field(default_factory=list)
     seated: dict[int, int] = field(default_factory=dict)
     refused: dict[int, int] = field(default_factory=dict)
+    vacated: list[int] = field(default_factory=list)
     counts: list[tuple[str, int, int]] = field(default_factory=list)
     ended: bool = False

@@ -291,14 +291,14 @@ _OWN_HINTS = frozenset(get_type_hints(Record))
 def _declarations(cls: type[Record]) -> tuple[tuple[Field, ...], tuple[Child, ...]]:
     hints = {name: hint for name, hint in get_type_hints(cls).items() if name not in _OWN_HINTS}
     for name, value in cls.__dict__.items():
+        if isinstance(value, Declared) and hasattr(Record, name):
+            raise TypeError(f"{cls.__name__}.{name}: every record has this name already")
         if isinstance(value, Declared) and name not in hints:
             raise TypeError(f"{cls.__name__}.{name} has no type")
     fields: list[Field] = []
     children: list[Child] = []
     for name, hint in hints.items():
         declared = cls.__dict__.get(name)
-        if hasattr(Record, name):
-            raise TypeError(f"{cls.__name__}.{name}: every record has this name already")
         if not isinstance(declared, Declared):
             raise TypeError(f"{cls.__name__}.{name} is not declared as a field")
         delattr(cls, name)

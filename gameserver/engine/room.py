@@ -24,7 +24,7 @@ from gameserver.engine.game import Game
 from gameserver.engine.output import TickOutput
 from gameserver.engine.records import Record, Table
 from gameserver.engine.system import Ask, Pending, Seat, System
-from gameserver.engine.ticking import Tick
+from gameserver.engine.ticking import Tick, give_up
 from gameserver.engine.window import Window
 
 S = TypeVar("S", bound=Record)
@@ -62,6 +62,8 @@ class Room(Generic[S]):
         self.effects: list[Effect] = []
         self.holder: tuple[int, int, bytes] | None = None
         self.held = ""
+        self.vacated: list[int] = []  # Seats given up in the tick under way.
+        self.is_passing_time = False
         self._full: tuple[int, bytes] | None = None
 
     # --- What rules use.
@@ -135,6 +137,15 @@ class Room(Generic[S]):
         """Ask for something that must be chosen outside; it comes as ``Game.drawn``."""
         if what not in self.system.asks:
             self.system.asks.add(what, Ask(since_tick=self.now))
+
+    def vacate(self, seat: int) -> None:
+        """Free the seat of a player who is absent, by a rule of time. Calls ``Game.leave``.
+
+        The account may sit down again, and what it had asked for is still known then.
+        """
+        assert self.is_passing_time, "Only time frees a seat: a command may be undone."
+        assert not self.system.seats[seat].present, "Who is present leaves by himself."
+        give_up(self, seat)
 
     def waits_for_verdicts(self) -> bool:
         """Tell whether any command is pending."""

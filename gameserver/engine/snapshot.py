@@ -2,7 +2,7 @@
 
 The same state gives the same bytes in every process, so their hash stands for the state. Field
 and record numbers make stored states readable by newer code: a field that was added since takes
-its default.
+its default, a table is empty. What has no place in the present code is refused, never dropped.
 """
 
 from __future__ import annotations

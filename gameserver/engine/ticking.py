@@ -33,20 +33,15 @@ class ReplayDiverged(Exception):
 
 
 class Tick:
-    """A tick under way.
+    """A tick under way."""
 
-    ``vacated`` are the seats that were given up in this tick. Nobody else gets them before the
-    next: whoever had them may still have commands here, and is shown this tick.
-    """
-
-    __slots__ = ("concluded", "out", "recorded", "room", "vacated")
+    __slots__ = ("concluded", "out", "recorded", "room")
 
     def __init__(self, room: Room[Any], now: int) -> None:
         self.room = room
         self.out = TickOutput(room.room_id, now)
         self.recorded: list[Any] = []
         self.concluded: dict[int, list[c.Outcome]] = {}
-        self.vacated: list[int] = []
 
     def run(self, inputs: Sequence[i.Input], commands: Sequence[i.Commanded]) -> TickOutput:
         """Run a live tick; RoomBroken if anything but a command fails."""
@@ -82,6 +77,7 @@ class Tick:
         room, now = self.room, self.out.tick
         assert now > room.entry_tick or not room.entry_number, "Each entry has a later tick."
         room.now = now
+        room.vacated = self.out.vacated
 
     def _redo(self, rows: list[list[Any]]) -> None:
         first = next((at for at, row in enumerate(rows) if row[0] == i.COMMAND), len(rows))
@@ -98,7 +94,9 @@ class Tick:
         room = self.room
         if room.due_tick is not None and room.due_tick <= room.now and room.system.open:
             mark = room.mark()
+            room.is_passing_time = True
             room.game.pass_time(room)
+            room.is_passing_time = False
             assert room.mark() != mark or self.recorded, "Time was due, and nothing passed."
 
     # --- Commands.
@@ -205,7 +203,9 @@ class Tick:
         room = self.room
         if not room.system.open:
             return c.ROOM_ENDED
-        taken = sorted((*room.seats.keys_in_order(), *self.vacated))
+        # Nobody gets a seat in the tick in which it is given up: whoever had it may still have
+        # commands here, and is shown this tick.
+        taken = sorted((*room.seats.keys_in_order(), *room.vacated))
         number = next((at for at, seat in enumerate(taken) if at != seat), len(taken))
         if number >= room.game.seats_max:
             return c.ROOM_FULL
@@ -228,16 +228,7 @@ class Tick:
         room = self.room
         if one.seat not in room.seats:
             return False
-        room.game.leave(room, one.seat)
-        account = room.account(one.seat)
-        room.left[account] = room.windows.pop(one.seat)
-        del room.seat_by_account[account]
-        if len(room.left) > LEFT_WINDOWS_MAX:
-            del room.left[next(iter(room.left))]
-        room.seats.remove(one.seat)
-        for record in tuple(room.changes.owned[one.seat].values()):
-            record.disown()
-        self.vacated.append(one.seat)
+        give_up(room, one.seat)
         return True
 
     def _lost(self, one: i.Lost) -> bool:
@@ -330,6 +321,20 @@ class Tick:
 
 
 _NOTHING: list[Any] = []
+
+
+def give_up(room: Room[Any], seat: int) -> None:
+    """Take a player out of the room. The window is kept: the player may come back, and repeat."""
+    room.game.leave(room, seat)
+    account = room.account(seat)
+    room.left[account] = room.windows.pop(seat)
+    del room.seat_by_account[account]
+    if len(room.left) > LEFT_WINDOWS_MAX:
+        del room.left[next(iter(room.left))]
+    room.seats.remove(seat)
+    for record in tuple(room.changes.owned[seat].values()):
+        record.disown()
+    room.vacated.append(seat)
 
 
 def _named(effects: list[Effect]) -> list[Any]:
