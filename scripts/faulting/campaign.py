@@ -1,0 +1,223 @@
+"""A campaign: a plan of faults from a seed, gone through in a world, and then everything checked.
+
+plan → phases, each with its bots → one fault after the other, each followed by a look at the
+books → the last round ends, the server stops → every entry is done again
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from gameserver.app import load_games
+from gameserver.config import Config
+from persistence.sealing import load_keys
+from scripts.faulting import books, disk, journals
+from scripts.faulting.bots import Crowd
+from scripts.faulting.faults import BACKENDS, CUTS, FAULTS, KILLS, NOT_RUN, Measures, kill
+from scripts.faulting.servers import ServerFailed
+from scripts.faulting.world import Size, World
+
+# What is played, phase after phase: keno above all, because there is money in it.
+GAMES = ("keno", "mix", "keno", "quiz", "keno", "conquest")
+FAULT_S = 180.0
+PAUSE_S = (0.3, 1.5)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of what, in which order by ``seed``, and under how many who play."""
+
+    kills: int = 10
+    postgres_stops: int = 3
+    outages: int = 1
+    zombies: int = 2
+    cuts: int = 4
+    backends: int = 3
+    freezes: int = 2
+    resets: int = 2
+    disks: int = 1
+    outage_s: float = 30.0
+    clients: int = 24
+    rooms: int = 4
+    rate: float = 2.0
+    faults_per_phase: int = 8
+    crowd: int = 0
+    crowd_kills: int = 3
+    seed: int = 1
+    size: Size = field(default_factory=Size)
+
+    @property
+    def wanted(self) -> Counter[str]:
+        """Return how often each fault is to take place; of each kind all variants in turn."""
+        names = [
+            *_mixed(KILLS, self.kills),
+            *islice(cycle(BACKENDS), self.backends),
+            *islice(cycle(CUTS), self.cuts),
+            *["postgres_stopped"] * self.postgres_stops,
+            *["outage"] * self.outages,
+            *["zombie"] * self.zombies,
+            *["freeze"] * self.freezes,
+            *["clients_reset"] * self.resets,
+        ]
+        return Counter(names)
+
+    def phases(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """Yield what is played and what is broken meanwhile."""
+        names = list(self.wanted.elements())
+        Random(self.seed).shuffle(names)
+        games = cycle(GAMES)
+        for first in range(0, len(names), self.faults_per_phase):
+            yield next(games), names[first : first + self.faults_per_phase]
+
+
+def _mixed(kills: dict[str, Any], count: int) -> list[str]:
+    """Return kills of which every other one is at a random moment."""
+    named = cycle(name for name in kills if name != "kill")
+    return [("kill" if at % 2 == 0 else next(named)) for at in range(count)]
+
+
+@dataclass
+class Outcome:
+    """What a campaign came to."""
+
+    plan: Plan
+    measures: Measures
+    run: Counter[str] = field(default_factory=Counter)
+    not_run: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    crowd_ms: list[int] = field(default_factory=list)
+    duration_s: float = 0.0
+
+    @property
+    def gapless_share(self) -> float:
+        """Return which part of the clients that came back did so without a gap."""
+        back = self.counts["resumed_gapless"] + self.counts["resumed_full"]
+        return self.counts["resumed_gapless"] / back if back else 1.0
+
+
+async def run(plan: Plan, folder: Path, say: Say) -> Outcome:
+    """Go through a plan; ``folder`` must be empty."""
+    started_s = time.monotonic()
+    outcome = Outcome(plan, Measures(outage_s=plan.outage_s))
+    await _main_part(plan, folder / "main", outcome, say)
+    for number in range(plan.disks):
+        await _disk_part(plan, folder / f"disk-{number}", outcome, say)
+    if plan.crowd:
+        await _crowd_part(plan, folder / "crowd", outcome, say)
+    outcome.duration_s = time.monotonic() - started_s
+    return outcome
+
+
+async def _main_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> None:
+    chance = Random(plan.seed)
+    async with World(folder, plan.size) as world:
+        for number, (game, names) in enumerate(plan.phases()):
+            await world.gather(Crowd(game, plan.clients, plan.rooms, plan.rate, plan.seed + number))
+            for name in names:
+                await asyncio.sleep(chance.uniform(*PAUSE_S))
+                say(f"{game:9} {name}")
+                if not await _injured(world, name, chance, outcome):
+                    break
+                await world.look()
+            await world.dismiss()
+        await world.end_play()
+        await _examine(world, outcome)
+
+
+async def _injured(world: World, name: str, chance: Random, outcome: Outcome) -> bool:
+    """Bring a fault about; false if play does not go on after it."""
+    try:
+        async with asyncio.timeout(FAULT_S):
+            await FAULTS[name](world, outcome.measures, chance)
+    except NOT_RUN as error:
+        outcome.not_run.append(f"{name}: {error}")
+    except (TimeoutError, ServerFailed) as error:
+        outcome.faults.append(f"play did not go on after {name}: {error!r}")
+        return False
+    else:
+        outcome.run[name] += 1
+    return True
+
+
+async def _disk_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> None:
+    say("          disk_full")
+    async with disk.small_disk(folder) as (small, why_not):
+        if why_not:
+            outcome.not_run.append(f"disk_full: {why_not}")
+            return
+        async with World(small.folder / "world", plan.size) as world:
+            try:
+                await disk.fill_up(world, small, outcome.measures)
+            except NOT_RUN as error:
+                outcome.not_run.append(f"disk_full: {error}")
+            else:
+                outcome.run["disk_full"] += 1
+            await world.end_play()
+            await _examine(world, outcome)
+
+
+async def _crowd_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> None:
+    """Kill a server with very many rooms that have players."""
+    measures = Measures()
+    async with World(folder, plan.size) as world:
+        await world.gather(Crowd("keno", plan.crowd, plan.crowd, 0.1, plan.seed))
+        for _ in range(plan.crowd_kills):
+            await asyncio.sleep(5)
+            say(f"keno      kill with {plan.crowd} rooms")
+            await kill(world, measures, Random(plan.seed))
+        await world.dismiss()
+        await world.end_play()
+        await _examine(world, outcome)
+    outcome.crowd_ms = measures.after_kill_ms
+    outcome.run["kill_with_a_crowd"] += plan.crowd_kills
+
+
+async def _examine(world: World, outcome: Outcome) -> None:
+    """Check all that was kept and told; nobody writes any more."""
+    async with world.database.connection() as connection:
+        outcome.faults += await books.faults(connection, at_the_end=True)
+        findings = await journals.examined(
+            connection,
+            load_games(Config()),
+            load_keys(world.keys).sealer(),
+            world.history,
+        )
+    outcome.faults += world.faults + world.history.faults + findings.faults
+    outcome.counts.update(findings.counts)
+    outcome.counts["outcomes_told_to_players"] += len(world.history.told)
+    for player in world.players:
+        counters = player.client.counters
+        outcome.counts["resumed_gapless"] += counters.resumed_gapless
+        outcome.counts["resumed_full"] += counters.resumed_full
+        outcome.counts["deferrals"] += counters.deferrals
+        outcome.counts["commands_sent_again"] += counters.commands_sent_again
+    for report in world.reports:
+        for name in (*REPORTED, *REPORTED_AS):
+            outcome.counts[REPORTED_AS.get(name, f"bots_{name}")] += int(report.get(name, 0))
+    outcome.counts["shards_fenced"] += sum(one.count("shard_fenced") for one in world.servers)
+    outcome.counts["commits_delayed"] += sum(one.count("commit_delayed") for one in world.servers)
+    outcome.counts["servers_started"] += len(world.servers)
+
+
+REPORTED = (
+    "commands_sent",
+    "verified",
+    "views_compared",
+    "books_checked",
+    "books_unsure",
+    "desyncs",
+    "errors",
+    "disconnects",
+    "rounds_settled",
+    "games_finished",
+)
+REPORTED_AS = {"resumed_gapless": "resumed_gapless", "resumed_full": "resumed_full"}
