@@ -142,7 +142,7 @@ class Record:
     def join(self, changes: ChangeLog, parent: Record | None, home: Child | None) -> None:
         """Become part of a room's state under a new number."""
         number = changes.next_number
-        self.place(changes, number, parent, home)
+        self.note_place(changes, number, parent, home)
         # It is logged first: whatever raises from here on, undo finds it, even if it is half done.
         changes.items.append((self, ADDED, None))
         changes.next_number = number + 1
@@ -157,7 +157,7 @@ class Record:
                 held.join(changes, self, child)
                 held.join_parts(changes)
 
-    def place(
+    def note_place(
         self, changes: ChangeLog, number: int, parent: Record | None, home: Child | None
     ) -> None:
         """Note which record this is and where its place is; ``remake`` puts it there."""

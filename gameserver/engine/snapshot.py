@@ -141,7 +141,7 @@ def _restore(room: Room[Any], record: Record, node: _Node, numbers: dict[int, No
     if any(state[field.name] is MISSING for field in record.fields):
         raise ValueError(f"{type(record).__name__}: a field without default is missing")
     state["seat"] = node.seat
-    record.place(room.changes, node.number, record.parent, record.home)
+    record.note_place(room.changes, node.number, record.parent, record.home)
     record.remake()
     held = dict(node.below)
     for child in record.children:
