@@ -24,10 +24,11 @@ from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.opening import JoinError, Opening
 from gameserver.runtime.release import Releaser
+from gameserver.runtime.showing import roster, shown
 from gameserver.runtime.slots import SLOTS
 from gameserver.runtime.snapshots import Snapshots
 from gameserver.runtime.viewers import Viewer
-from gameserver.runtime.work import WATCHING, Join, OpenRoom, Shown, Work
+from gameserver.runtime.work import WATCHING, Join, Leave, OpenRoom, Work
 from persistence.interfaces import CommitAnswer, RoomRow
 from protocol import codec
 from protocol.messages import DeferralCode, InvalidCode, LeftCode, ReplyCode
@@ -94,11 +95,11 @@ class RoomHost:
             await self._opening.refill(found, closed_tick)
             if found.gone:
                 return JoinError(ReplyCode.UNAVAILABLE, "the room was closed meanwhile")
-        self.audience.expect(found, Join(viewer, request, watch, closed_tick))
+        if self.audience.is_waiting_much(viewer):
+            return JoinError(ReplyCode.BUSY, "you wait for many answers")
+        self._expect(Join(found, viewer, request, watch, closed_tick))
         if not watch:
             found.inbox.put(i.Sat(viewer.account))
-            found.names[viewer.account] = viewer.name
-        self._activate(found)
         return None
 
     def command(self, room_id: int, viewer: Viewer, number: int, body: bytes) -> None:
@@ -108,7 +109,8 @@ class RoomHost:
         if opened is None or seat is None:
             viewer.send(codec.invalid(room_id, number, InvalidCode.NOT_IN_ROOM))
             return
-        if seat == WATCHING:
+        # A seat may have been left already, and another player sit there, in a tick not yet told.
+        if seat == WATCHING or opened.room.seat_of(viewer.account) != seat:
             viewer.send(codec.invalid(room_id, number, InvalidCode.NOT_SEATED))
             return
         try:
@@ -140,7 +142,14 @@ class RoomHost:
             viewer.send(codec.reply_ok(request, []))
             self.audience.leave(opened, viewer, LeftCode.LEFT)
             return True
-        opened.leaves[seat] = (viewer, request)
+        if opened.room.seat_of(viewer.account) != seat:
+            return False  # It has left before, and is about to be told.
+        if self.audience.is_waiting_much(viewer):
+            viewer.send(codec.reply_error(request, ReplyCode.BUSY, "", BUSY_RETRY_MS))
+            return True
+        leave = Leave(opened, viewer, request, seat)
+        self.audience.expect(leave)
+        opened.leaves.append(leave)
         opened.inbox.put(i.Left(seat))
         self._activate(opened)
         return True
@@ -159,17 +168,34 @@ class RoomHost:
         opened = self.rooms.get(room_id)
         if opened is None or viewer not in opened.viewers:
             return
+        standing = self.audience.catching_up(opened, viewer)
+        if standing is not None:  # One answer serves both: it is of a tick still to be told.
+            standing.closed_tick = min(standing.closed_tick or 0, closed_tick)
+            return
         watch = opened.viewers[viewer] == WATCHING
-        self.audience.expect(opened, Join(viewer, None, watch, closed_tick))
-        self._activate(opened)
+        self._expect(Join(opened, viewer, None, watch, closed_tick))
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
-        """Return the seats taken, or about to be, and the seats there are; None if not open."""
+        """Return the seats taken, as was told, and the seats there are; None if not open."""
+        opened = self.rooms.get(room_id)
+        return None if opened is None else (opened.seats_told, opened.room.game.seats_max)
+
+    def seats_claimed(self, room_id: int) -> int:
+        """Return the seats that are taken or about to be, told or not. Not to be shown."""
         opened = self.rooms.get(room_id)
         if opened is None:
-            return None
-        sitting = sum(not join.watch for join in opened.joins)
-        return len(opened.room.seats) + sitting, opened.room.game.seats_max
+            return 0
+        sitting = sum(join.request is not None and not join.watch for join in opened.joins)
+        return len(opened.room.seats) + sitting
+
+    def has_seat(self, room_id: int, account: int) -> bool:
+        """Tell whether an account has a seat in an open room, or is about to."""
+        opened = self.rooms.get(room_id)
+        if opened is None:
+            return False
+        return opened.room.seat_of(account) is not None or self.audience.awaits_seat(
+            opened, account
+        )
 
     # --- The beat.
 
@@ -217,12 +243,13 @@ class RoomHost:
             self._set_aside(opened, str(error))
             return None
         self._metrics.ticks_total += 1
-        work = Work(opened, output)
+        work = Work(opened, output, len(room.seats))
         if opened.joins:
-            work.shown = self._shown(opened, work)
+            self._show(work)
         if opened.leaves:
-            work.left = [(seat, *asked) for seat, asked in opened.leaves.items()]
-            opened.leaves = {}
+            work.left, opened.leaves = opened.leaves, []
+        if work.shown or output.seated or output.vacated:
+            work.roster = roster(opened)
         if output.entry is not None:
             self._snapshots.consider(work, self._clock.now_ns())
             self._plan(opened)
@@ -246,32 +273,15 @@ class RoomHost:
             heapq.heappush(self._due[slot], (due_beat, opened.row.room_id))
         opened.due_beat = due_beat
 
-    def _shown(self, opened: OpenRoom, work: Work) -> list[Shown]:
+    def _show(self, work: Work) -> None:
         """Take the state at the end of this tick for those who wait for it."""
+        opened = work.opened
         joins, opened.joins = opened.joins, []
-        room, output = opened.room, work.output
-        listed: list[Shown] = []
         for join in joins:
-            account = join.viewer.account
-            seat = None if join.watch else room.seat_of(account)
-            if join.is_off:
-                if seat is not None and seat not in opened.by_seat:
-                    opened.inbox.put(i.Lost(seat))
-                    self._activate(opened)
-                continue
-            if seat is None and not join.watch:
-                refused = output.refused.get(account, 0)
-                listed.append(Shown(join, room.entry_tick, None, refused))
-                continue
-            public, private = room.full(seat)
-            if seat is None:
-                listed.append(Shown(join, room.entry_tick, WATCHING, 0, 0, public, private))
-                continue
-            highest, since_tick = room.windows[seat].highest, room.seats[seat].since_tick
-            listed.append(
-                Shown(join, room.entry_tick, seat, 0, highest, public, private, since_tick)
-            )
-        return listed
+            if join in opened.unanswered:
+                work.shown.append(shown(join, work.output))
+            elif self.audience.note_absence(opened, join.viewer.account):
+                self._activate(opened)
 
     # --- What the committer tells.
 
@@ -280,12 +290,14 @@ class RoomHost:
         self.releaser.balances(answer)  # First, so that whoever reads an outcome has its balance.
         for work in works:
             opened = work.opened
-            if opened.gone:
-                continue
-            if opened.row.shard in lost or opened.row.shard not in self._keeper.owned:
+            if opened.row.shard not in self._keeper.owned and not opened.gone:
                 self._close_room(opened, LeftCode.REMOVED)
-                continue
-            await self.releaser.release(work, answer)
+            if not opened.gone:
+                await self.releaser.release(work, answer)
+        if lost:  # Their rooms that decided nothing are gone as well.
+            for opened in tuple(self.rooms.values()):
+                if opened.row.shard in lost:
+                    self._close_room(opened, LeftCode.REMOVED)
 
     def _set_aside(self, opened: OpenRoom, note: str) -> None:
         """Drop a room that cannot go on; an operator finds it as it was last durable."""
@@ -295,14 +307,18 @@ class RoomHost:
         self._opening.set_aside(opened.row, note)
 
     def _close_room(self, opened: OpenRoom, code: LeftCode) -> None:
+        if opened.gone:
+            return
         opened.gone = True
         self.rooms.pop(opened.row.room_id, None)
         self._metrics.rooms_open[opened.row.game] -= 1
         for viewer in tuple(opened.viewers):
             self.audience.leave(opened, viewer, code)
-        for join in opened.joins:
-            if self.audience.met(join) and join.request is not None:
-                join.viewer.send(codec.reply_error(join.request, _REPLY[code]))
+        retry_ms = UNAVAILABLE_RETRY_MS if code is LeftCode.REMOVED else -1
+        for asked in tuple(opened.unanswered):
+            self.audience.met(asked)
+            if asked.request is not None:
+                asked.viewer.send(codec.reply_error(asked.request, _REPLY[code], "", retry_ms))
         if code is LeftCode.ENDED:
             self.on_ended(opened.row.room_id)
 
@@ -311,12 +327,18 @@ class RoomHost:
     def _begin(self, opened: OpenRoom) -> None:
         """Take in a room that has just been recovered."""
         self.rooms[opened.row.room_id] = opened
+        opened.seats_told = len(opened.room.seats)
         games = self._metrics.rooms_open
         games[opened.row.game] = games.get(opened.row.game, 0) + 1
         if opened.room.entry_number:
             self._plan(opened)
         if opened.inbox:
             self._activate(opened)
+
+    def _expect(self, join: Join) -> None:
+        self.audience.expect(join)
+        join.opened.joins.append(join)
+        self._activate(join.opened)
 
     def _activate(self, opened: OpenRoom) -> None:
         if not opened.active:

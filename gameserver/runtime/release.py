@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from gameserver.engine.commands import outcome
-from gameserver.engine.inputs import Lost, Ruled
+from gameserver.engine.inputs import Ruled
 from gameserver.runtime.audience import Audience
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.merging import merged
@@ -14,12 +14,11 @@ from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.recovery import code_of
 from gameserver.runtime.ring import Frames
 from gameserver.runtime.viewers import SharedFrame, Viewer
-from gameserver.runtime.work import WATCHING, OpenRoom, Shown, Work
+from gameserver.runtime.work import WATCHING, OpenRoom, Roster, Shown, Work
 from persistence.interfaces import CommitAnswer, Verdict
 from protocol import codec
 from protocol.messages import Joined, LeftCode, ReplyCode
 
-ROSTER_SEATS_MAX = 60  # Larger rooms tell nobody all the names; whoever joins learns its own.
 WRITES_PER_TURN = 256  # About 2 ms of writing; then the event loop gets a turn.
 
 OnBalances = Callable[[tuple[tuple[int, int], ...]], None]
@@ -57,21 +56,16 @@ class Releaser:
         await self._deliver(opened, work)
         if opened.gone:
             return
-        for seat, told in output.echoes:
-            viewer = opened.by_seat.get(seat)
-            if viewer is not None:
-                viewer.send(codec.outcomes(output.room_id, [told]))
-        if output.pending:
-            self._rule(work, {verdict.reference: verdict for verdict in answer.verdicts})
-        now_ms = self._clock.wall_ms()
-        for name, code, arrival_ms in output.counts:
-            self._metrics.count_command(name, _outcome_name(code), now_ms - arrival_ms)
-        for seat, viewer, request in work.left:
-            self._let_go(opened, seat, viewer, request)
+        self._answer(work, answer)
+        for seat in output.vacated:
+            self._let_go(opened, seat)
+        opened.seats_told = work.seats_taken
         for shown in work.shown:
-            self._show(opened, shown)
-        if output.seated or work.left:
-            self._tell_roster(opened)
+            self._show(work, shown)
+        if _tells_roster(work):
+            await self._tell_roster(opened, work.roster or [])
+        if opened.inbox:
+            self._activate(opened)
         self._keep_snapshot(work)
         if output.ended:
             self._metrics.rooms_ended_total += 1
@@ -102,6 +96,22 @@ class Releaser:
             self._writes = 0
             await asyncio.sleep(0)
 
+    def _answer(self, work: Work, answer: CommitAnswer) -> None:
+        """Answer all who asked for something but to be shown the room."""
+        opened, output = work.opened, work.output
+        for seat, told in output.echoes:
+            viewer = opened.by_seat.get(seat)
+            if viewer is not None:
+                viewer.send(codec.outcomes(output.room_id, [told]))
+        if output.pending:
+            self._rule(work, {verdict.reference: verdict for verdict in answer.verdicts})
+        now_ms = self._clock.wall_ms()
+        for name, code, arrival_ms in output.counts:
+            self._metrics.count_command(name, _outcome_name(code), now_ms - arrival_ms)
+        for leave in work.left:
+            if self._audience.met(leave):
+                leave.viewer.send(codec.reply_ok(leave.request, []))
+
     def _rule(self, work: Work, verdicts: dict[str, Verdict]) -> None:
         """Answer the commands whose holds were ruled on, and let the room know."""
         opened, output = work.opened, work.output
@@ -112,22 +122,20 @@ class Releaser:
             if viewer is not None:
                 viewer.send(codec.outcomes(output.room_id, [told]))
             opened.inbox.put(Ruled(pending.reference, code))
-        self._activate(opened)
 
-    def _let_go(self, opened: OpenRoom, seat: int, viewer: Viewer, request: int) -> None:
-        if opened.viewers.get(viewer) == seat:
-            viewer.send(codec.reply_ok(request, []))
+    def _let_go(self, opened: OpenRoom, seat: int) -> None:
+        """Show the frames of a seat that was given up to nobody any more."""
+        viewer = opened.by_seat.get(seat)
+        if viewer is not None:
             self._audience.leave(opened, viewer, LeftCode.LEFT)
 
     # --- Joining.
 
-    def _show(self, opened: OpenRoom, shown: Shown) -> None:
-        join, seat = shown.join, shown.seat
+    def _show(self, work: Work, shown: Shown) -> None:
+        opened, join, seat = work.opened, shown.join, shown.seat
         viewer = join.viewer
         if not self._audience.met(join):
-            if seat is not None and seat != WATCHING and seat not in opened.by_seat:
-                opened.inbox.put(Lost(seat))
-                self._activate(opened)
+            self._audience.note_absence(opened, viewer.account)
             return
         if seat is None:
             reason = opened.room.reasons.get(shown.refused)
@@ -161,7 +169,13 @@ class Releaser:
         else:
             for frames in missed:
                 viewer.deliver(row.room_id, frames.tick, frames.private.get(seat), frames.shared)
-        self._send_roster(opened, viewer)
+        if _tells_roster(work):
+            return  # To all, and soon.
+        if work.roster is None:
+            own = [] if seat == WATCHING else [(seat, viewer.account, viewer.name)]
+            viewer.send(codec.roster(row.room_id, own))
+        else:
+            viewer.send(codec.roster(row.room_id, work.roster))
 
     def _missed(self, opened: OpenRoom, shown: Shown) -> tuple[list[Frames] | None, str]:
         closed_tick = shown.join.closed_tick
@@ -204,27 +218,20 @@ class Releaser:
         full = codec.full(opened.row.room_id, shown.tick, shown.public, shown.private)
         viewer.send(_compact(full))
 
-    # --- Names.
-
-    def _tell_roster(self, opened: OpenRoom) -> None:
-        if len(opened.room.seats) <= ROSTER_SEATS_MAX:
-            roster = codec.roster(opened.row.room_id, self._roster(opened))
-            for viewer in opened.viewers:
-                viewer.send(roster)
-
-    def _send_roster(self, opened: OpenRoom, viewer: Viewer) -> None:
-        rows = self._roster(opened)
-        if len(rows) > ROSTER_SEATS_MAX:
-            rows = [row for row in rows if row[1] == viewer.account]
-        viewer.send(codec.roster(opened.row.room_id, rows))
-
-    def _roster(self, opened: OpenRoom) -> list[tuple[int, int, str]]:
-        room = opened.room
-        accounts = [(seat, room.account(seat)) for seat in room.seats.keys_in_order()]
-        return [(seat, account, opened.names.get(account, "")) for seat, account in accounts]
+    async def _tell_roster(self, opened: OpenRoom, roster: Roster) -> None:
+        payload = codec.roster(opened.row.room_id, roster)
+        for viewer in tuple(opened.viewers):
+            if viewer in opened.viewers:  # It may have gone while others had their turn.
+                viewer.send(payload)
+                await self._count_write()
 
 
 _REFUSED = {"ROOM_FULL": ReplyCode.ROOM_FULL, "ROOM_ENDED": ReplyCode.ROOM_ENDED}
+
+
+def _tells_roster(work: Work) -> bool:
+    """Tell whether everybody is to know who sits in the room now."""
+    return work.roster is not None and bool(work.output.seated or work.output.vacated)
 
 
 def _outcome_name(code: int) -> str:

@@ -19,15 +19,24 @@ WATCHING = -1
 class Join:
     """A viewer who wants to be shown a room. ``closed_tick`` is where a returning one stood.
 
-    ``request`` is None for a viewer that is in the room and has missed something. ``is_off`` tells
-    that the viewer has gone since.
+    ``request`` is None for a viewer that is in the room and has missed something.
     """
 
+    opened: OpenRoom
     viewer: Viewer
     request: int | None
     watch: bool
     closed_tick: int | None
-    is_off: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Leave:
+    """A viewer who wants to give up a seat."""
+
+    opened: OpenRoom
+    viewer: Viewer
+    request: int
+    seat: int
 
 
 @dataclass(slots=True)
@@ -54,7 +63,10 @@ class Shown:
 class OpenRoom:
     """A room with what surrounds it. ``due_beat`` is when it next has something to do by itself.
 
-    ``stalled_since_ns`` is since when its works wait for a lock; while they do it does not tick.
+    ``joins`` and ``leaves`` wait for its next tick, ``unanswered`` are those too that a tick has
+    taken. ``seats_told`` is how many seats were taken at its last durable tick, ``names`` those of
+    who sits there now. ``stalled_since_ns`` is since when its works wait for a lock; while they do
+    it does not tick.
     """
 
     row: RoomRow
@@ -66,7 +78,9 @@ class OpenRoom:
     by_seat: dict[int, Viewer] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     joins: list[Join] = field(default_factory=list)
-    leaves: dict[int, tuple[Viewer, int]] = field(default_factory=dict)
+    leaves: list[Leave] = field(default_factory=list)
+    unanswered: dict[Join | Leave, None] = field(default_factory=dict)
+    seats_told: int = 0
     asked: set[str] = field(default_factory=set)
     due_beat: int | None = None
     snapshot_number: int = 0
@@ -82,12 +96,20 @@ class OpenRoom:
         return ring.is_fresh and oldest_tick <= closed_tick < ring.floor_tick
 
 
+Roster = list[tuple[int, int, str]]  # Seat, account, name.
+
+
 @dataclass(slots=True)
 class Work:
-    """One tick's output on its way to being durable, and what then follows from it."""
+    """One tick's output on its way to being durable, and what then follows from it.
+
+    ``seats_taken`` and ``roster`` are those at the tick's end; of a large room there is no roster.
+    """
 
     opened: OpenRoom
     output: TickOutput
+    seats_taken: int = 0
     shown: list[Shown] = field(default_factory=list)
-    left: list[tuple[int, Viewer, int]] = field(default_factory=list)
+    left: list[Leave] = field(default_factory=list)
+    roster: Roster | None = None
     snapshot: bytes | None = None

@@ -7,6 +7,7 @@ theirs; how many seats are taken it asks of whoever hosts them.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random, SystemRandom
 from typing import Any, Protocol
 
@@ -38,10 +39,13 @@ class Occupancy(Protocol):
     """Whoever hosts rooms and knows how full they are."""
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
-        """Return seats taken and seats there are, or None if the room is not open here.
+        """Return seats taken and seats there are, or None if the room is not open here."""
 
-        Taken are also those of players whom a tick has yet to seat.
-        """
+    def seats_claimed(self, room_id: int) -> int:
+        """Return the seats that are taken or about to be, durable or not: to place people by."""
+
+    def has_seat(self, room_id: int, account: int) -> bool:
+        """Tell whether an account sits in the room, or is about to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,8 @@ class Lobby:
     ) -> RoomRow | Refusal:
         """Find a listed room with a free seat, but for those in ``tried``, or make one.
 
-        Who only watches needs no seat. The seat is kept until `placed` is called.
+        Who only watches needs no seat. Who has a seat already is led back to it, so that asking
+        again after a lost answer takes no second one. The seat is kept until `placed` is called.
         """
         if game_name not in self.games:
             return Refusal(ReplyCode.UNKNOWN_GAME, game_name)
@@ -141,11 +146,11 @@ class Lobby:
             rows = [
                 row
                 for row in await self._newest(game_name)
-                if row.room_id not in tried and self._is_open_to(row, watch=watch)
+                if row.room_id not in tried and self._is_open_to(account, row, watch=watch)
             ]
             if rows:
                 # The fullest, so that people meet; of several the newest.
-                row = max(rows, key=self._seats_taken)
+                row = max(rows, key=partial(self._attraction, account, watch=watch))
             else:
                 key = self._chance.randbytes(CREATE_KEY_BYTES)
                 made = await self.create(account, game_name, key, listed=True, settings=b"")
@@ -226,13 +231,19 @@ class Lobby:
             self._listed[game_name] = (now_ns, rows)
         return tuple(rows)
 
-    def _is_open_to(self, row: RoomRow, *, watch: bool) -> bool:
+    def _is_open_to(self, account: int, row: RoomRow, *, watch: bool) -> bool:
         if row.status != RoomStatus.OPEN or watch:
             return row.status == RoomStatus.OPEN
-        return self._seats_taken(row) < self.listing(row).seats_max
+        return self._sits(account, row) or self._claimed(row) < self.listing(row).seats_max
 
-    def _seats_taken(self, row: RoomRow) -> int:
-        return self.listing(row).seats_taken + self._placing.get(row.room_id, 0)
+    def _attraction(self, account: int, row: RoomRow, *, watch: bool) -> tuple[bool, int]:
+        return not watch and self._sits(account, row), self._claimed(row)
+
+    def _sits(self, account: int, row: RoomRow) -> bool:
+        return self._occupancy.has_seat(row.room_id, account)
+
+    def _claimed(self, row: RoomRow) -> int:
+        return self._occupancy.seats_claimed(row.room_id) + self._placing.get(row.room_id, 0)
 
     def _note(self, row: RoomRow) -> None:
         if row.status != RoomStatus.ENDED and row.room_id not in self._rows:

@@ -140,6 +140,12 @@ class FakeHost:
         viewers = self.viewers.get(room_id)
         return None if viewers is None else (len(viewers), TinyGame.seats_max)
 
+    def seats_claimed(self, room_id: int) -> int:
+        return len(self.viewers.get(room_id, ()))
+
+    def has_seat(self, room_id: int, account: int) -> bool:
+        return any(viewer.account == account for viewer in self.viewers.get(room_id, ()))
+
     def tick(self, room_id: int, tick: int, changes: bytes = b"\x90") -> None:
         """Send one tick's delta to everybody in the room."""
         self.now_tick = tick

@@ -17,10 +17,17 @@ class Seats:
 
     def __init__(self) -> None:
         self.taken: dict[int, int] = {}
+        self.sitting: set[tuple[int, int]] = set()
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
         taken = self.taken.get(room_id)
         return None if taken is None else (taken, TinyGame.seats_max)
+
+    def seats_claimed(self, room_id: int) -> int:
+        return self.taken.get(room_id, 0)
+
+    def has_seat(self, room_id: int, account: int) -> bool:
+        return (room_id, account) in self.sitting
 
 
 class Rig:
@@ -188,6 +195,16 @@ async def test_any_prefers_the_fullest_room() -> None:
     rows = [await rig.create(key=bytes((number,))) for number in range(3)]
     rig.seats.taken |= {rows[0].room_id: 0, rows[1].room_id: 1, rows[2].room_id: 2}
     assert await rig.any() == rows[1].room_id
+
+
+async def test_any_leads_a_player_back_to_the_seat_that_stands() -> None:
+    rig = Rig()
+    rows = [await rig.create(key=bytes((number,))) for number in range(3)]
+    rig.seats.taken |= {rows[0].room_id: 2, rows[1].room_id: 1}
+    rig.seats.sitting.add((rows[0].room_id, 7))
+    assert await rig.any(7) == rows[0].room_id
+    assert await rig.any(8) == rows[1].room_id
+    assert await rig.any(7, rows[0].room_id) != rows[0].room_id, "unless it refused"
 
 
 async def test_lists_show_listed_rooms_with_their_seats() -> None:

@@ -25,6 +25,12 @@ class NoSeats:
     def seats(self, room_id: int) -> tuple[int, int] | None:
         return None
 
+    def seats_claimed(self, room_id: int) -> int:
+        return 0
+
+    def has_seat(self, room_id: int, account: int) -> bool:
+        return False
+
 
 class Rig:
     """All services, and two accounts."""
