@@ -146,8 +146,8 @@ class Releaser:
         if join.request is None:
             self._catch_up(opened, shown)
             return
-        self._audience.enter(opened, viewer, seat, shown.tick)
         missed, why = self._missed(opened, shown)
+        self._audience.enter(opened, viewer, seat, _begins_after(shown, missed))
         row = opened.row
         viewer.send(
             codec.joined(
@@ -202,7 +202,7 @@ class Releaser:
         missed = None
         if closed_tick is not None and closed_tick >= 0:
             missed = opened.ring.since(closed_tick)
-        viewer.joined(opened.row.room_id, seat, shown.tick)
+        viewer.joined(opened.row.room_id, seat, _begins_after(shown, missed))
         if missed is None:
             self._send_full(viewer, opened, shown)
         elif missed:
@@ -224,6 +224,12 @@ class Releaser:
             if viewer in opened.viewers:  # It may have gone while others had their turn.
                 viewer.send(payload)
                 await self._count_write()
+
+
+def _begins_after(shown: Shown, missed: list[Frames] | None) -> int:
+    """Return the tick after which frames follow: those that were missed may be dropped again."""
+    closed_tick = shown.join.closed_tick
+    return shown.tick if missed is None or closed_tick is None else closed_tick
 
 
 _REFUSED = {"ROOM_FULL": ReplyCode.ROOM_FULL, "ROOM_ENDED": ReplyCode.ROOM_ENDED}
