@@ -26,15 +26,19 @@ from scripts.faulting.world import Size, World
 # What is played, phase after phase: keno above all, because there is money in it.
 GAMES = ("keno", "mix", "keno", "quiz", "keno", "conquest")
 FAULT_S = 180.0
-PAUSE_S = (0.3, 1.5)
+PLAY_S_MIN = 0.2  # Of undisturbed play before each fault.
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of what, in which order by ``seed``, and under how many who play."""
+    """How much of what, in which order by ``seed``, and under how many who play.
 
+    ``names`` are these very faults, in this order, instead of the numbers of each.
+    """
+
+    names: tuple[str, ...] = ()
     kills: int = 10
     postgres_stops: int = 3
     outages: int = 1
@@ -45,6 +49,7 @@ class Plan:
     resets: int = 2
     disks: int = 1
     outage_s: float = 30.0
+    pause_s: float = 1.5
     clients: int = 24
     rooms: int = 4
     rate: float = 2.0
@@ -57,6 +62,8 @@ class Plan:
     @property
     def wanted(self) -> Counter[str]:
         """Return how often each fault is to take place; of each kind all variants in turn."""
+        if self.names:
+            return Counter(self.names)
         names = [
             *_mixed(KILLS, self.kills),
             *islice(cycle(BACKENDS), self.backends),
@@ -71,8 +78,9 @@ class Plan:
 
     def phases(self) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield what is played and what is broken meanwhile."""
-        names = list(self.wanted.elements())
-        Random(self.seed).shuffle(names)
+        names = list(self.names or self.wanted.elements())
+        if not self.names:
+            Random(self.seed).shuffle(names)
         games = cycle(GAMES)
         for first in range(0, len(names), self.faults_per_phase):
             yield next(games), names[first : first + self.faults_per_phase]
@@ -123,7 +131,7 @@ async def _main_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> No
         for number, (game, names) in enumerate(plan.phases()):
             await world.gather(Crowd(game, plan.clients, plan.rooms, plan.rate, plan.seed + number))
             for name in names:
-                await asyncio.sleep(chance.uniform(*PAUSE_S))
+                await asyncio.sleep(PLAY_S_MIN + chance.uniform(0, plan.pause_s))
                 say(f"{game:9} {name}")
                 if not await _injured(world, name, chance, outcome):
                     break
@@ -193,6 +201,7 @@ async def _examine(world: World, outcome: Outcome) -> None:
         )
     outcome.faults += world.faults + world.history.faults + findings.faults
     outcome.counts.update(findings.counts)
+    outcome.measures.ready_ms += world.ready_ms
     outcome.counts["outcomes_told_to_players"] += len(world.history.told)
     for player in world.players:
         counters = player.client.counters

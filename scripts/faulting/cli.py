@@ -26,6 +26,7 @@ HELP = {
     "resets": "times that every player's connection is reset",
     "disks": "times that the disk is full (root only)",
     "outage_s": "seconds that an outage lasts",
+    "pause_s": "seconds of undisturbed play between two faults, at most",
     "clients": "bots",
     "rooms": "rooms of the bots",
     "rate": "commands a second and bot",

@@ -35,7 +35,7 @@ async def examined(
 ) -> Findings:
     """Compare everything; nothing may write to the database meanwhile."""
     findings = Findings()
-    await _check_chains(connection, findings)
+    await check_chains(connection, findings)
     told: dict[int, list[Sent]] = {}
     for sent in history.sent:
         told.setdefault(sent.room, []).append(sent)
@@ -60,7 +60,7 @@ async def examined(
 # --- The chain.
 
 
-async def _check_chains(connection: Connection, findings: Findings) -> None:
+async def check_chains(connection: Connection, findings: Findings) -> None:
     """Compute each shard's heads anew from its entries."""
     heads: dict[int, tuple[int, bytes]] = {}
     async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 from protocol.client import Answer, Client, ClientError, ClientRoom, Created, Options
-from protocol.messages import Outcome
+from protocol.codec import decode_outbound
+from protocol.messages import Deferred, Outcome
 
 BET = 1
 BALLS = 80
@@ -27,6 +28,8 @@ UNANSWERED_MAX = 24
 LAST_ANSWERS_S = 60.0
 SIGHTING_CHANCE = 0.05
 
+DEFERRED = b"\x08"  # The first element of a message is its kind, in one byte.
+
 Seen = tuple[Any, ...]
 
 
@@ -38,6 +41,7 @@ class Sent:
     account: int
     number: int
     sent_ns: int
+    deferred_ns: int = 0
     answer: Outcome | ClientError | None = None
     answered_ns: int = 0
 
@@ -80,11 +84,14 @@ class Player:
                 open_timeout_ms=REQUEST_TIMEOUT_MS,
                 answer_timeout_ms=REQUEST_TIMEOUT_MS,
                 program="faults",
+                on_message=self._overhear,
             ),
         )
         self.room: ClientRoom | None = None
         self._history = history
         self._chance = random.Random(seed)
+        # Without an answer yet, by number; the client bounds them.
+        self._open: dict[int, Sent] = {}
 
     async def play(self, table: Created, rate: float, stopping: asyncio.Event) -> None:
         """Bet until told to stop, and wait for the last answers. The client must be open."""
@@ -111,6 +118,7 @@ class Player:
         sent = Sent(room.id, self.client.account, 0, time.monotonic_ns())
         body = [BET, spots, stake_minor, 0]
         sent.number = room.submit(body, partial(self._take, sent), COMMAND_TIMEOUT_MS)
+        self._open[sent.number] = sent
         self._history.sent.append(sent)
         return sent
 
@@ -127,8 +135,18 @@ class Player:
 
     def _take(self, sent: Sent, answer: Answer) -> None:
         sent.answer, sent.answered_ns = answer, time.monotonic_ns()
+        self._open.pop(sent.number, None)
         if isinstance(answer, Outcome):
             self._history.news(sent)
+
+    def _overhear(self, payload: bytes) -> None:
+        """Note when a command is put off for the first time; the client only sends it again."""
+        if payload[1:2] == DEFERRED:
+            message = decode_outbound(payload)
+            assert isinstance(message, Deferred), "The second byte is the kind of the message."
+            sent = self._open.get(message.number)
+            if sent is not None and not sent.deferred_ns:
+                sent.deferred_ns = time.monotonic_ns()
 
     async def _end(self, room: ClientRoom) -> None:
         try:

@@ -68,16 +68,17 @@ def replay(
     seen = sorted(sightings, key=lambda one: one.tick)
     room: Room[Any] = Room(game, entries[0].room_id)
     hashes: dict[int, bytes] = {}
+    number = 0
     try:
-        for payload in plain:
+        for number, payload in enumerate(plain, start=1):
             entry = i.read_entry(payload)
             while seen and seen[0].tick < entry.tick:
                 _check_sighting(room, seen.pop(0), done)
             _redo(room, payload, entry, done)
-            if room.entry_number in by_number:
-                hashes[room.entry_number] = snapshot.state_hash(room)
+            if number in by_number:
+                hashes[number] = snapshot.state_hash(room)
     except (ReplayDiverged, i.BadEntry) as error:
-        done.faults.append(f"entry {room.entry_number + 1}: {error!r}")
+        done.faults.append(f"entry {number}: {error!r}")
         return done
     for sighting in seen:
         _check_sighting(room, sighting, done)

@@ -56,6 +56,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "after_postgres_ms": summary(measures.after_postgres_ms),
         "after_takeover_ms": summary(measures.after_takeover_ms),
         "after_network_ms": summary(measures.after_network_ms),
+        "deferred_ms": summary(measures.deferred_ms),
+        "start_to_ready_ms": summary(measures.ready_ms),
         "targets": targets(outcome),
         "versions": versions(),
     }
@@ -117,6 +119,8 @@ def as_text(outcome: Outcome) -> str:
                 ("PostgreSQL → new outcome", report["after_postgres_ms"]),
                 ("freeze → taken over", report["after_takeover_ms"]),
                 ("network, sessions", report["after_network_ms"]),
+                ("outage: put off after", report["deferred_ms"]),
+                ("start of a server", report["start_to_ready_ms"]),
             )
             if times["count"]
         ),

@@ -66,6 +66,7 @@ class World:
         self.tasks = asyncio.TaskGroup()
         self.relay = Relay(self.tasks)
         self.commits = CommitRelay(self.tasks)
+        self.ready_ms: list[int] = []  # How long servers took until they served.
         self.has_waited = False  # Whether there was an outage of many seconds since the bots came.
         self._folder = folder
         self._watch = Watch()
@@ -144,9 +145,11 @@ class World:
     async def serve(self, failpoint: str = "") -> bool:
         """Start a server and lead players to it; false if it ended before it was ready."""
         self.relay.target = None
+        started_ns = self.now_ns()
         server = await self.launch(failpoint)
         if not await server.ready():
             return False
+        self.ready_ms.append((self.now_ns() - started_ns) // 1_000_000)
         self.relay.target = ("127.0.0.1", server.port)
         return True
 

@@ -1,0 +1,1 @@
+"""Real servers that are really killed, and the checkers that would notice if anything were lost."""
