@@ -34,7 +34,7 @@ from gameserver.services.lobby import Lobby, LobbyLimits
 from gameserver.services.requests import Requests
 from gameserver.services.wallet import Wallet
 from persistence.embedded import EmbeddedPostgres
-from persistence.interfaces import RoomRow, Store
+from persistence.interfaces import Store
 from persistence.memory import MemoryStore
 from persistence.postgres.migrate import migrate as migrate_schema
 from persistence.postgres.store import PostgresStore
@@ -45,16 +45,16 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 KEYS_FILE = "keys.json"
+HEADS_FILE = "journal-heads.jsonl"
 POSTGRES_DIR = "postgres"
 DRAIN_RAN_OUT = 143
 GOODBYES_SPREAD_S = 0.5  # Clients that are told to come back do not all come in the same moment.
 SETTLE_S = 0.2  # A few ticks, so that rooms note who has gone.
-ROOMS_LISTED_MAX = 100_000
 
 
 def serve(config: Config) -> int:
     """Run the server until it is told to stop; return the exit code."""
-    return _run(config, _serve(config))
+    return run(config, _serve(config))
 
 
 def migrate(config: Config) -> int:
@@ -65,20 +65,11 @@ def migrate(config: Config) -> int:
             await _migrate(dsn)
         return 0
 
-    return _run(config, bring_up())
+    return run(config, bring_up())
 
 
-def rooms(config: Config) -> tuple[RoomRow, ...]:
-    """Return the rooms in the database that have not ended."""
-
-    async def listed() -> tuple[RoomRow, ...]:
-        async with _store(config) as store:
-            return await store.rooms(None, listed=False, limit=ROOMS_LISTED_MAX)
-
-    return _run(config, listed())
-
-
-def _run(config: Config, main: Coroutine[Any, Any, T]) -> T:
+def run(config: Config, main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a loop of its own."""
     factory = uvloop.new_event_loop if config.uvloop else asyncio.new_event_loop
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -223,17 +214,17 @@ async def _database(config: Config) -> AsyncIterator[str]:
     if config.postgres:
         yield config.postgres
         return
-    server = EmbeddedPostgres(_data_dir(config) / POSTGRES_DIR)
+    server = EmbeddedPostgres(data_dir_of(config) / POSTGRES_DIR)
     async with server:
         log.info("postgres_started", adopted=server.adopted, log=str(server.log_path))
         yield server.dsn
 
 
 def _keys(config: Config) -> KeyRing:
-    return load_or_create_keys(_data_dir(config) / KEYS_FILE)
+    return load_or_create_keys(data_dir_of(config) / KEYS_FILE)
 
 
-def _data_dir(config: Config) -> Path:
+def data_dir_of(config: Config) -> Path:
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return config.data_dir
 

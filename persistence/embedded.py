@@ -17,9 +17,11 @@ from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import structlog
 
+from persistence import embedded_watchdog as watchdog
 from persistence.embedded_cluster import Cluster
 from persistence.embedded_host import (
     BinariesMissing,
@@ -29,6 +31,7 @@ from persistence.embedded_host import (
     ServerFailed,
     WrongMajor,
 )
+from persistence.embedded_process import DATABASE, USER
 
 __all__ = [
     "BinariesMissing",
@@ -38,7 +41,11 @@ __all__ = [
     "EmbeddedPostgres",
     "ServerFailed",
     "WrongMajor",
+    "running_dsn",
 ]
+
+# Lines of the file that a server leaves in its cluster.
+_PORT_LINE, _SOCKET_DIR_LINE = 3, 4
 
 KEEP_INTERVAL_S = 0.5
 # A server that ends again and again is not kept alive for ever.
@@ -46,6 +53,24 @@ RESTARTS_MAX = 5
 RESTARTS_WINDOW_S = 60.0
 
 log = structlog.get_logger()
+
+
+def running_dsn(data_dir: Path) -> str | None:
+    """Return the address of the server that runs on `data_dir` for somebody else, if one does.
+
+    For those who look at the data beside the game server that holds them. It may end at any time.
+    """
+    cluster = data_dir.absolute() / watchdog.CLUSTER
+    if watchdog.running_postmaster(cluster) is None:
+        return None
+    try:
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return None
+    if len(lines) <= _SOCKET_DIR_LINE:
+        return None  # It is only starting.
+    directory = quote(lines[_SOCKET_DIR_LINE], safe="/")
+    return f"postgresql://{USER}@/{DATABASE}?host={directory}&port={lines[_PORT_LINE]}"
 
 
 class EmbeddedPostgres:

@@ -222,12 +222,13 @@ def chained(head: bytes, rows: Iterable[EntryRow]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """A shard as its new owner takes it over."""
+    """A shard as its new owner takes it over. ``link`` counts the links of its journal."""
 
     shard: int
     epoch: int
     clock_tick: int
     head: bytes
+    link: int = 0
 
 
 class RoomStatus(IntEnum):

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from persistence.auditing import SignedHead
 from persistence.checks import (
     check_batch,
     check_marks,
@@ -56,6 +57,7 @@ class MemoryStore:
         self._created: dict[tuple[int, bytes], int] = {}
         self._snapshots: dict[int, dict[int, SnapshotRow]] = {}
         self._results: dict[int, dict[int, ResultRow]] = {}
+        self._signed_heads: dict[tuple[int, int, int], SignedHead] = {}
         self._names: dict[int, str] = {}
         self._ledger = Ledger()
         self._board = _Board()
@@ -114,9 +116,13 @@ class MemoryStore:
 
     def _write(self, batch: Batch) -> None:
         for mark in batch.marks:
-            clock_tick = max(mark.clock_tick, self._shards[mark.shard].clock_tick)
+            state = self._shards[mark.shard]
             self._shards[mark.shard] = ShardState(
-                mark.shard, mark.epoch, clock_tick, mark.next_head
+                mark.shard,
+                mark.epoch,
+                max(mark.clock_tick, state.clock_tick),
+                mark.next_head,
+                state.link + (mark.next_head != mark.head),
             )
         for entry in batch.entries:
             self._entries.setdefault(entry.room_id, []).append(entry)
@@ -137,6 +143,11 @@ class MemoryStore:
             state = self._shards.get(shard, ShardState(shard, 0, 0, NO_HEAD))
             self._shards[shard] = replace(state, epoch=state.epoch + 1)
         return tuple(self._shards[shard] for shard in sorted(set(shards)))
+
+    async def save_heads(self, rows: Sequence[SignedHead]) -> None:
+        """Keep signed heads; one that is kept already stays."""
+        for row in rows:
+            self._signed_heads.setdefault((row.shard, row.link, row.epoch), row)
 
     # --- Rooms and what they leave behind.
 

@@ -212,8 +212,8 @@ class Committer:
                 self._keeper.drop(mark.shard)
                 why = "shard_fenced" if mark.shard in answer.fenced else "shard_regressed"
                 log.error(why, shard=mark.shard, epoch=mark.epoch)
-            elif mark.shard in self._keeper.owned:
-                self._keeper.owned[mark.shard].head = mark.next_head
+            else:
+                self._keeper.advance(mark)
 
     def _batch_id(self) -> int:
         return int.from_bytes(self._clock.entropy(8), "big") >> 1

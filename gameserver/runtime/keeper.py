@@ -18,12 +18,13 @@ def shard_of(room_id: int) -> int:
 class OwnedShard:
     """A shard under our epoch. Its clock is ``offset_ticks`` ahead of the process's beat."""
 
-    __slots__ = ("epoch", "head", "offset_ticks", "shard")
+    __slots__ = ("epoch", "head", "link", "offset_ticks", "shard")
 
     def __init__(self, state: ShardState, beat: int) -> None:
         self.shard = state.shard
         self.epoch = state.epoch
         self.head = state.head
+        self.link = state.link
         # The clock goes on one tick after the last that anybody may have seen.
         self.offset_ticks = state.clock_tick + 1 - beat
 
@@ -40,6 +41,13 @@ class ShardKeeper:
         """Become the owner of these shards: from now on nobody else can commit for them."""
         for state in await self._store.take_shards(self.node, shards):
             self.owned[state.shard] = OwnedShard(state, beat)
+
+    def advance(self, mark: ShardMark) -> None:
+        """Move on a shard's head: what the mark says was committed."""
+        owned = self.owned.get(mark.shard)
+        if owned is not None and mark.next_head != owned.head:
+            owned.head = mark.next_head
+            owned.link += 1
 
     def drop(self, shard: int) -> None:
         """Forget a shard that has another owner."""

@@ -18,6 +18,7 @@ from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.opening import RECOVERIES_AT_ONCE, Opening
 from gameserver.runtime.recovery import Recovery
+from gameserver.runtime.signing import HeadSigner
 from gameserver.runtime.slots import Slots
 from gameserver.runtime.snapshots import Snapshots
 from persistence.interfaces import SHARDS, RoomRow, StorageBusy, StorageError, Store
@@ -53,6 +54,7 @@ class Node:
         settings: NodeSettings,
     ) -> None:
         self.metrics = Metrics()
+        self.signer: HeadSigner | None = None  # Whoever keeps a journal for good gives one.
         self._store = store
         self._keeper = ShardKeeper(store, settings.name)
         recovery = Recovery(store, games, seals, clock, self.metrics)
@@ -91,11 +93,13 @@ class Node:
     async def run(self) -> None:
         """Keep the beat, commit, and recover the rooms that were open, until ``drain`` ends it."""
         async with asyncio.TaskGroup() as tasks:
-            helpers = (
+            helpers: tuple[asyncio.Task[None], ...] = (
                 tasks.create_task(self._snapshots.run(), name="snapshots"),
                 tasks.create_task(self._opening.run(), name="opening"),
                 tasks.create_task(self._recover_all(), name="recovery"),
             )
+            if self.signer is not None:
+                helpers += (tasks.create_task(self.signer.run(self._keeper), name="signer"),)
             committing = tasks.create_task(self._committer.run(), name="committer")
             await self._slots.run()
             for helper in helpers:
@@ -103,6 +107,8 @@ class Node:
             self._committer.stop()
             await committing
             await self._snapshots.save_all(list(self.host.rooms.values()))
+            if self.signer is not None:
+                await self.signer.sign(self._keeper)
 
     def drain(self) -> None:
         """Let ``run`` end: tick no more, commit what was decided, store the rooms whole."""

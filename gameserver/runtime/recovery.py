@@ -61,6 +61,20 @@ _CODES = {
 }
 
 
+def loaded(stored: SnapshotRow, game: Game[Any], seals: Seals) -> Room[Any]:
+    """Return the room of a stored snapshot; BadSnapshot if anything about it was altered."""
+    identity = snapshot_identity(stored.room_id, stored.number)
+    try:
+        packed = seals.open(stored.payload, identity)
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(packed, STATE_BYTES_MAX)
+    except Exception as error:
+        raise snapshot.BadSnapshot(f"it cannot be opened: {error!r}") from error
+    if sha256(data).digest() != stored.state_hash:
+        raise snapshot.BadSnapshot("its hash is another")
+    return snapshot.load(game, data)
+
+
 class Recovery:
     """Opens rooms of the games it was given."""
 
@@ -125,7 +139,7 @@ class Recovery:
         while stored := await self._store.snapshots(row.room_id, until_tick):
             for one in stored:
                 try:
-                    return self._load(one, game)
+                    return loaded(one, game, self._seals)
                 except snapshot.BadSnapshot as error:
                     log.error(
                         "snapshot_refused", room_id=row.room_id, number=one.number, why=str(error)
@@ -134,18 +148,6 @@ class Recovery:
             if until_tick < 0:
                 break
         return Room(game, row.room_id)
-
-    def _load(self, stored: SnapshotRow, game: Game[Any]) -> Room[Any]:
-        identity = snapshot_identity(stored.room_id, stored.number)
-        try:
-            packed = self._seals.open(stored.payload, identity)
-            unpacker = zlib.decompressobj()
-            data = unpacker.decompress(packed, STATE_BYTES_MAX)
-        except Exception as error:
-            raise snapshot.BadSnapshot(f"it cannot be opened: {error!r}") from error
-        if sha256(data).digest() != stored.state_hash:
-            raise snapshot.BadSnapshot("its hash is another")
-        return snapshot.load(game, data)
 
     async def replay(self, room: Room[Any], ring: Ring) -> None:
         """Do all entries after the room's own again; RecoveryFailed if one gives another digest."""

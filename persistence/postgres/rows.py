@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from persistence.auditing import SignedHead
 from persistence.interfaces import (
     Batch,
     CommitAnswer,
@@ -73,3 +74,9 @@ def snapshot_arguments(rows: Sequence[SnapshotRow], marks: Sequence[ShardMark]) 
     """Return marks and snapshots as arrays; of two with the same number the later counts."""
     last = list({(row.room_id, row.number): row for row in rows}.values())
     return [*_columns(marks, "shard", "epoch"), *_columns(last, *SNAPSHOT_COLUMNS.split(", "))]
+
+
+def head_arguments(rows: Sequence[SignedHead]) -> list[list[Any]]:
+    """Return signed heads as arrays."""
+    columns = ("shard", "link", "epoch", "head", "signed_ms", "key_id", "signature")
+    return _columns(rows, *columns)

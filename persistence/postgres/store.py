@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from persistence.auditing import SignedHead
 from persistence.checks import (
     check_batch,
     check_marks,
@@ -48,6 +49,7 @@ from persistence.postgres.rows import (
     SNAPSHOT_COLUMNS,
     commit_answer,
     commit_arguments,
+    head_arguments,
     room_of,
     snapshot_arguments,
 )
@@ -60,7 +62,13 @@ INSERT INTO shard AS s (shard, epoch, node, clock_tick, head)
 SELECT taken, 1, $1, 0, $3 FROM unnest($2::integer[]) AS taken ORDER BY taken
 ON CONFLICT (shard) DO UPDATE
 SET epoch = s.epoch + 1, node = excluded.node, renewed_at = clock_timestamp()
-RETURNING s.shard, s.epoch, s.clock_tick, s.head"""
+RETURNING s.shard, s.epoch, s.clock_tick, s.head, s.link"""
+
+SAVE_HEADS = """
+INSERT INTO signed_head (shard, link, epoch, head, signed_ms, key_id, signature)
+SELECT * FROM unnest(
+    $1::integer[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bytea[], $7::bytea[])
+ON CONFLICT DO NOTHING"""
 
 CREATE_ROOM = f"""
 INSERT INTO room ({ROOM_COLUMNS.removesuffix(", status, note")})
@@ -164,6 +172,10 @@ class PostgresStore:
         check_shards(node, shards)
         rows = await self._fetch(TAKE_SHARDS, node, sorted(set(shards)), NO_HEAD)
         return tuple(ShardState(*row) for row in sorted(rows, key=lambda row: row["shard"]))
+
+    async def save_heads(self, rows: Sequence[SignedHead]) -> None:
+        """Keep signed heads; one that is kept already stays."""
+        await self._fetch(SAVE_HEADS, *head_arguments(rows))
 
     # --- Rooms and what they leave behind.
 

@@ -1,0 +1,93 @@
+"""Heads that nodes have signed, and the file beside the database in which they stand as well.
+
+The file is what finds a journal that was cut off together with all that the database says of it.
+Each line is a JSON object; a node only ever adds lines. A line with ``accepted`` says that an
+operator has taken a database that had gone backwards: what was signed before is history.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from gameserver.services.audit.report import Report
+from persistence.auditing import Records, SignedHead, is_signed, key_id
+
+
+class BadLine(ValueError):
+    """A line of the file is not one that a node wrote."""
+
+
+def head_line(row: SignedHead) -> str:
+    """Return a signed head as a line of the file."""
+    return json.dumps(
+        {
+            "shard": row.shard,
+            "link": row.link,
+            "epoch": row.epoch,
+            "head": row.head.hex(),
+            "signed_ms": row.signed_ms,
+            "key": row.key_id.hex(),
+            "signature": base64.b64encode(row.signature).decode(),
+        }
+    )
+
+
+def accepted_line(shards: Sequence[int], accepted_ms: int) -> str:
+    """Return the line which says that shards that went backwards were accepted."""
+    return json.dumps({"accepted": list(shards), "accepted_ms": accepted_ms})
+
+
+def read_heads(lines: Iterable[str]) -> list[SignedHead]:
+    """Return the heads of a file that still count; BadLine if a line is none.
+
+    A last line without its end is what a crash has left of it, and is passed over.
+    """
+    heads: dict[int, list[SignedHead]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            found = json.loads(line)
+            if "accepted" in found:
+                for shard in found["accepted"]:
+                    heads.pop(shard, None)
+                continue
+            row = SignedHead(
+                shard=int(found["shard"]),
+                link=int(found["link"]),
+                epoch=int(found["epoch"]),
+                head=bytes.fromhex(found["head"]),
+                signed_ms=int(found["signed_ms"]),
+                key_id=bytes.fromhex(found["key"]),
+                signature=base64.b64decode(found["signature"], validate=True),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadLine(f"line {number} is not a signed head: {error!r}") from error
+        heads.setdefault(row.shard, []).append(row)
+    return [row for shard in sorted(heads) for row in heads[shard]]
+
+
+async def good_heads(
+    records: Records, lines: Iterable[str], key: Ed25519PublicKey, report: Report
+) -> list[SignedHead]:
+    """Return the heads of database and file whose signatures are good; find fault with others."""
+    rows = [("database", row) async for row in records.signed_heads()]
+    try:
+        rows += [("file", row) for row in read_heads(lines)]
+    except BadLine as error:
+        report.find(f"file of heads: {error}")
+    good: list[SignedHead] = []
+    for where, row in rows:
+        if row.key_id != key_id(key):
+            what = f"the signed head in the {where} was made with another key"
+            report.find(what, shard=row.shard, link=row.link)
+        elif not is_signed(row, key):
+            what = f"the signed head in the {where} has a signature that is not its own"
+            report.find(what, shard=row.shard, link=row.link)
+        else:
+            good.append(row)
+    return good

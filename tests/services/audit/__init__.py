@@ -1,0 +1,1 @@
+"""Proofs that find whatever was tampered with."""
