@@ -50,10 +50,18 @@ def pass_time(room: Room[State]) -> None:
     elif state.phase is Phase.PLAYING:
         _pass_round(room)
     elif state.phase is Phase.LOBBY:
-        if 0 < state.start_tick <= room.now:
-            _start(room)
+        _pass_lobby(room)
     elif state.lobby_tick <= room.now:
         _end_interval(room)
+
+
+def _pass_lobby(room: Room[State]) -> None:
+    state = room.state
+    if 0 < state.absent_tick <= room.now:
+        for seat in _absent_for_long(room, room.seats.keys_in_order()):
+            room.vacate(seat)
+    if 0 < state.start_tick <= room.now:
+        _start(room)
 
 
 def _pass_round(room: Room[State]) -> None:
@@ -118,6 +126,7 @@ def _start(room: Room[State]) -> None:
         player = state.players[seat]
         player.status = Status.ALIVE
         player.reserve = settings.start_reserve
+    _set_absent_tick(state)
     board.deal(room, seats)
     count = len(territories_of(state))
     state.victory_territories = -(-count * settings.victory_percent // 100)
@@ -152,7 +161,6 @@ def drop_out(room: Room[State], seat: int, how: Exit) -> None:
     alliances.cut_ties(state, seat)
     player.status = Status.OUT
     player.reserve = 0
-    player.absent_tick = 0
     _set_absent_tick(state)
 
     alive = alliances.alive_seats(state)
@@ -179,7 +187,6 @@ def finish(room: Room[State], ending: Ending) -> None:
     for place, seat in enumerate(sorted(alive, key=rank), 1):
         _place(room, place, seat, Exit.STOOD, troops[seat])
         alliances.cut_ties(state, seat)
-        state.players[seat].absent_tick = 0
     state.ending = ending
     state.winner = state.placings[1].by_seat
     state.income_tick = state.limit_tick = state.absent_tick = state.notice_tick = 0
@@ -243,6 +250,7 @@ def _end_interval(room: Room[State]) -> None:
     for player in state.players:
         player.status = Status.WAITING
         player.ready = False
+    _set_absent_tick(state)
     set_countdown(room, present_seats(room))
 
 
@@ -263,9 +271,8 @@ def go_missing(room: Room[State], seat: int) -> None:
     state = room.state
     player = state.players[seat]
     player.ready = False
-    if player.status is Status.ALIVE and state.phase is Phase.PLAYING:
-        player.absent_tick = room.now + ticks_of_seconds(room.settings.absent_seconds)
-        _set_absent_tick(state)
+    player.absent_tick = room.now + ticks_of_seconds(room.settings.absent_seconds)
+    _set_absent_tick(state)
     _without(room, seat)
 
 
@@ -278,6 +285,7 @@ def go_for_good(room: Room[State], seat: int) -> None:
         board.hand_over(state, index, NOBODY)
     board.forget_seat(state, seat)
     state.players.remove(seat)
+    _set_absent_tick(state)
     _without(room, seat)
 
 
@@ -290,19 +298,29 @@ def _without(room: Room[State], seat: int) -> None:
 
 def _let_absent_go(room: Room[State]) -> None:
     """Count those who were away for too long as having surrendered, the longest first."""
-    state = room.state
-    players = state.players
-    gone = [
-        (players[seat].absent_tick, seat)
-        for seat in alliances.alive_seats(state)
-        if 0 < players[seat].absent_tick <= room.now
-    ]
-    for _, seat in sorted(gone):
-        if state.phase is Phase.PLAYING:
+    for seat in _absent_for_long(room, alliances.alive_seats(room.state)):
+        if room.state.phase is Phase.PLAYING:
             drop_out(room, seat, Exit.ABSENT)
 
 
+def _absent_for_long(room: Room[State], seats: Sequence[int]) -> list[int]:
+    """Return those of the seats whose time to come back is over, the longest absent first."""
+    players = room.state.players
+    gone = [(players[seat].absent_tick, seat) for seat in seats]
+    return [seat for tick, seat in sorted(gone) if 0 < tick <= room.now]
+
+
 def _set_absent_tick(state: State) -> None:
-    """Note the earliest end of an absence, so that nobody has to look for it."""
-    ticks = [player.absent_tick for player in state.players if player.absent_tick]
+    """Note the earliest end of an absence that matters, so that nobody has to look for it.
+
+    In a round these are those of who takes part, in the lobby all. While the final board is shown
+    none: what the absent hold is part of it.
+    """
+    ticks = [
+        player.absent_tick
+        for player in state.players
+        if player.absent_tick
+        and (state.phase is Phase.LOBBY or player.status is Status.ALIVE)
+        and state.phase is not Phase.ENDED
+    ]
     state.absent_tick = min(ticks, default=0)

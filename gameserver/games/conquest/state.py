@@ -69,7 +69,8 @@ class Atlas(Record):
 class Player(Record):
     """A seated player. ``territories`` is how many they own; ``allies`` are seats as bits.
 
-    ``absent_tick`` is when an absent player is out, 0 for one who is present.
+    ``absent_tick`` is 0 for who is present. From that tick on an absent player is out of the round,
+    or, in the lobby, has no seat any more.
     """
 
     status: Status = public(1, default=Status.WAITING)

@@ -202,7 +202,7 @@ def check_invariants(play: Play[State]) -> None:
         assert player.reserve >= 0
         if player.status is not Status.ALIVE:
             assert (player.territories, player.reserve, player.allies) == (0, 0, 0)
-            assert player.absent_tick == 0
+        assert bool(player.absent_tick) is not play.room.seats[seat].present
         for other in range(8):
             if player.allies >> other & 1:
                 assert players[other].allies >> seat & 1
@@ -233,7 +233,15 @@ def check_board(play: Play[State]) -> None:
 def check_times(play: Play[State]) -> None:
     """No round outlives its time, and what is noted as the earliest is the earliest."""
     state = play.state
-    absent = [player.absent_tick for player in state.players if player.absent_tick]
+    absent = [
+        player.absent_tick
+        for player in state.players
+        if player.absent_tick
+        and (
+            state.phase is Phase.LOBBY
+            or (state.phase is Phase.PLAYING and player.status is Status.ALIVE)
+        )
+    ]
     assert state.absent_tick == min(absent, default=0)
     ends = [notice.ends_tick for notice in state.notices]
     assert state.notice_tick == min(ends, default=0)

@@ -290,6 +290,48 @@ def test_of_several_who_are_absent_the_longest_away_goes_first() -> None:
     play.check_all()
 
 
+def test_who_stays_away_from_the_lobby_loses_the_seat_to_others() -> None:
+    play = lobby_of("ann", "bob", "cat", absent_seconds=60, start_seconds=600)
+    play.lose(BOB)
+    play.lose(CAT)
+    play.ticks(1198)
+    assert play.sit("cat") == CAT
+    assert play.room.seat_of(account_of("bob")) is None
+    assert play.sit("dan") == BOB
+    play.ticks(1200)
+    assert [seat.account for seat in play.room.seats] == [
+        account_of(name) for name in ("ann", "dan", "cat")
+    ]
+    play.check_all()
+
+
+def test_who_stays_away_from_a_round_loses_the_seat_when_the_lobby_opens_again() -> None:
+    play = round_of("ann", "bob", "cat", absent_seconds=60, rematch_seconds=5)
+    play.lose(BOB)
+    play.ticks(1200)
+    assert play.state.placings[3].how is Exit.ABSENT
+    do(play, CAT, Surrender())
+    play.lose(CAT)
+    assert phase(play) is Phase.ENDED
+    play.run_to(play.state.lobby_tick)
+    assert BOB in play.room.seats
+    play.tick()
+    assert phase(play) is Phase.LOBBY
+    assert play.room.seats.keys_in_order() == [ANN, CAT]
+    play.check_all()
+
+
+def test_a_lobby_that_everybody_has_left_is_empty_and_ends() -> None:
+    play = lobby_of("ann", "bob", absent_seconds=60, empty_seconds=100)
+    play.lose(ANN)
+    play.lose(BOB)
+    play.ticks(1201)
+    assert len(play.room.seats) == 0
+    play.ticks(799)
+    assert not is_open(play)
+    play.check_all()
+
+
 def test_leaving_during_a_round_is_surrender() -> None:
     play = round_of("ann", "bob", "cat")
     play.leave(BOB)
