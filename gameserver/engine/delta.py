@@ -6,7 +6,7 @@ All lists are flat: record, field, value, and again. Field 0 is the record itsel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gameserver.engine.changes import ADDED, REMOVED, ChangeLog, Item
@@ -21,17 +21,21 @@ Flat = list[Any]
 
 
 class Changes:
-    """A tick's changes: ``every`` one, the ``public`` ones, and each seat's ``private`` ones.
+    """A tick's changes: ``every`` one, the ``public`` ones, and what only some seats are shown.
 
-    ``public is every`` when nothing was kept from anybody.
+    ``public is every`` when nothing was kept from anybody. ``groups`` are seats as bits, none in
+    two groups, with what all of a group are shown; ``own`` is what single seats are shown besides.
     """
 
-    __slots__ = ("every", "private", "public")
+    __slots__ = ("every", "groups", "own", "public")
 
-    def __init__(self, every: Flat, public: Flat, private: dict[int, Flat]) -> None:
+    def __init__(
+        self, every: Flat, public: Flat, groups: list[tuple[int, Flat]], own: dict[int, Flat]
+    ) -> None:
         self.every = every
         self.public = public
-        self.private = private
+        self.groups = groups
+        self.own = own
 
 
 def changes_of(items: list[Item]) -> Changes:
@@ -50,7 +54,7 @@ def changes_of(items: list[Item]) -> Changes:
         flat: Flat = []
         for record, field in last.values():
             flat += (record.record_number, field.number, record.__dict__[field.name])
-        return Changes(flat, flat, {})
+        return Changes(flat, flat, [], {})
     return _Sorter(items, last).sorted()
 
 
@@ -64,37 +68,41 @@ def _note_structure(last: dict[int, tuple[Record, Any]], record: Record, what: A
 
 
 class _Sorter:
-    """Sorts the changes of a tick in which not everything is for everybody."""
+    """Sorts the changes of a tick in which not everything is for everybody.
+
+    ``shares`` has what is for several seats, by their bits; ``before`` the bits of ``seen_by`` at
+    the beginning of the tick, where they were written since.
+    """
 
     def __init__(self, items: list[Item], last: dict[int, tuple[Record, Any]]) -> None:
         self.last = last
         self.every: Flat = []
         self.public: Flat = []
         self.own: dict[int, Flat] = {}
-        self.shares: list[tuple[int, Flat]] = []
+        self.shares: dict[int, Flat] = {}
         self.before: dict[int, int] = {}
         for record, what, old in items:
             if what.__class__ is Field and what.name == SEEN_BY:
                 self.before.setdefault(record.record_number, old)
 
     def sorted(self) -> Changes:
-        last = self.last
-        shown: set[int] = set()
+        last, every = self.last, self.every
+        turned: set[int] = set()
         for record, what in last.values():
             number = record.record_number
             if what is ADDED:
                 self._appear(record)
             elif what is REMOVED:
-                self.every += (number, 0, None)
+                every += (number, 0, None)
                 self._to(record, self._seen_before(record), (number, 0, None))
             elif what is not None and number << 8 not in last:
-                self.every += (number, what.number, record.__dict__[what.name])
-                if not record.has_seen_by:
+                every += (number, what.number, record.__dict__[what.name])
+                if number not in self.before:
                     self._write(record, what)
-                elif number not in shown:
-                    shown.add(number)
+                elif number not in turned:
+                    turned.add(number)
                     self._turn(record)
-        return Changes(self.every, self.public, self._by_seat())
+        return Changes(every, self.public, _groups(self.shares), self.own)
 
     def _appear(self, record: Record) -> None:
         self.every += appearance(record)
@@ -106,61 +114,63 @@ class _Sorter:
         """Send the whole record to those seats (or to its audience, without ``seen_by``)."""
         flat = appearance(record)
         for field in record.fields:
-            if field.visibility is PUBLIC or _is_owners(record, field):
+            if field.visibility is PUBLIC:
                 flat += (record.record_number, field.number, record.__dict__[field.name])
         self._to(record, seen_by, flat)
-        if not record.has_seen_by and record.audience is PUBLIC and record.seat != NO_SEAT:
+        if record.has_private and not record.has_seen_by and record.audience is PUBLIC:
             # The private frame goes first, so it must say of which record it speaks.
             self._to_seat(record.seat, appearance(record))
         self._own_fields(record, seen_by, record.fields)
 
     def _write(self, record: Record, field: Field) -> None:
-        change = (record.record_number, field.number, record.__dict__[field.name])
+        seen_by = _seen_by(record)
         if field.visibility is PUBLIC:
-            self._to(record, 0, change)
-        elif field.visibility is PRIVATE and record.audience is not SECRET:
-            self._to_seat(record.seat, change)
+            change = (record.record_number, field.number, record.__dict__[field.name])
+            self._to(record, seen_by, change)
+        elif field.visibility is PRIVATE:
+            self._own_fields(record, seen_by, (field,))
 
     def _turn(self, record: Record) -> None:
         """Some seats gain the record, some lose it, some see it change."""
-        now = _seen_by(record)
-        before = self._seen_before(record)
-        number = record.record_number
-        if now & ~before:
-            self._show(record, now & ~before)
-        if before & ~now:
-            self.shares.append((before & ~now, [number, 0, None]))
-        if now & before:
-            written = [field for field in record.fields if number << 8 | field.number in self.last]
-            flat: Flat = []
-            for field in written:
+        number, now, before = record.record_number, _seen_by(record), self._seen_before(record)
+        self._show(record, now & ~before)
+        self._share(before & ~now, (number, 0, None))
+        for field in record.fields:
+            if number << 8 | field.number in self.last:
+                change = (number, field.number, record.__dict__[field.name])
                 if field.visibility is PUBLIC:
-                    flat += (number, field.number, record.__dict__[field.name])
-            if flat:
-                self.shares.append((now & before, flat))
-            self._own_fields(record, now & before, written)
+                    self._share(now & before, change)
+                elif field.visibility is PRIVATE:
+                    self._own_fields(record, now & before, (field,))
 
-    def _own_fields(self, record: Record, seen_by: int, fields: Any) -> None:
-        if record.audience or record.seat == NO_SEAT:
+    def _own_fields(self, record: Record, seen_by: int, fields: Iterable[Field]) -> None:
+        """Send the private ones of these fields to the record's seat, if it sees the record."""
+        seat = record.seat
+        if not record.has_private or seat == NO_SEAT or record.audience is SECRET:
             return
-        if record.has_seen_by and not seen_by >> record.seat & 1:
+        if record.has_seen_by and not seen_by >> seat & 1:
             return
         for field in fields:
             if field.visibility is PRIVATE:
-                value = record.__dict__[field.name]
-                self._to_seat(record.seat, (record.record_number, field.number, value))
+                change = (record.record_number, field.number, record.__dict__[field.name])
+                self._to_seat(seat, change)
 
     def _seen_before(self, record: Record) -> int:
         return self.before.get(record.record_number, _seen_by(record))
 
     def _to(self, record: Record, seen_by: int, flat: Any) -> None:
         if record.has_seen_by:
-            if seen_by:
-                self.shares.append((seen_by, list(flat)))
+            self._share(seen_by, flat)
         elif record.audience is PUBLIC:
             self.public += flat
         elif record.audience is PRIVATE:
             self._to_seat(record.seat, flat)
+
+    def _share(self, seats: int, flat: Any) -> None:
+        if seats in self.shares:
+            self.shares[seats] += flat
+        elif seats:
+            self.shares[seats] = list(flat)
 
     def _to_seat(self, seat: int, flat: Any) -> None:
         if seat in self.own:
@@ -168,30 +178,24 @@ class _Sorter:
         elif seat != NO_SEAT:
             self.own[seat] = list(flat)
 
-    def _by_seat(self) -> dict[int, Flat]:
-        """Give each seat its list. Seats that are shown the same share one list object."""
-        private: dict[int, Flat] = {}
-        for members, flat in _groups(self.shares):
-            for seat in seats_in(members):
-                private[seat] = flat + self.own.pop(seat) if seat in self.own else flat
-        return private | self.own
 
-
-def _groups(shares: list[tuple[int, Flat]]) -> list[tuple[int, Flat]]:
+def _groups(shares: dict[int, Flat]) -> list[tuple[int, Flat]]:
     """Split seats into groups that are shown the same; each with all that its seats are shown."""
-    union = 0
-    for mask, _ in shares:
-        union |= mask
-    groups: list[tuple[int, Flat]] = [(union, [])]
-    for mask, flat in shares:
+    groups: list[tuple[int, Flat]] = []
+    for mask, flat in shares.items():
+        fresh = mask
         for at in range(len(groups)):
             members, shown = groups[at]
-            if not members & mask:
+            both = members & mask
+            if not both:
                 continue
-            if members & ~mask:
-                groups.append((members & ~mask, shown[:]))
-                groups[at] = (members & mask, shown)
+            fresh ^= both
+            if both != members:
+                groups.append((members ^ both, shown[:]))
+                groups[at] = (both, shown)
             shown += flat
+        if fresh:
+            groups.append((fresh, flat[:]))
     return groups
 
 
@@ -213,11 +217,6 @@ def appearance(record: Record) -> Flat:
 
 def _seen_by(record: Record) -> int:
     return int(record.__dict__[SEEN_BY]) if record.has_seen_by else 0
-
-
-def _is_owners(record: Record, field: Field) -> bool:
-    """In a record that is for its seat alone, private is as good as public."""
-    return record.audience is PRIVATE and field.visibility is PRIVATE
 
 
 def full_public(roots: tuple[Record, ...]) -> Flat:

@@ -70,6 +70,7 @@ class Record:
     children: ClassVar[tuple[Child, ...]] = ()
     audience: ClassVar[Visibility] = Visibility.PUBLIC
     has_seen_by: ClassVar[bool] = False
+    has_private: ClassVar[bool] = False
     _by_name: ClassVar[dict[str, Field]] = {}
 
     # Set when the record joins a room's state, through __dict__ and past the log.
@@ -86,6 +87,7 @@ class Record:
         cls.fields, cls.children = _declarations(cls)
         cls._by_name = {field.name: field for field in cls.fields}
         cls.has_seen_by = SEEN_BY in cls._by_name
+        cls.has_private = any(field.visibility is Visibility.PRIVATE for field in cls.fields)
         if cls.has_seen_by and audience is not Visibility.PUBLIC:
             raise TypeError(f"{cls.__name__}: either an audience or {SEEN_BY} says who sees it")
         if cls.children and (cls.has_seen_by or audience is not Visibility.PUBLIC):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gameserver.engine import commands as c
 from gameserver.engine import inputs as i
-from gameserver.engine.delta import changes_of
+from gameserver.engine.delta import Changes, changes_of, seats_in
 from gameserver.engine.effects import Effect
 from gameserver.engine.output import PendingOutcome, TickOutput
 from gameserver.engine.system import Seat
@@ -294,33 +294,33 @@ class Tick:
             shared = every if changes.public is changes.every else i.packed(changes.public)
             out.shared = codec.delta(room.room_id, room.shared_tick, room.now, shared)
             room.shared_tick = room.now
-        if changes.private or self.concluded:
-            self._frames(changes.private)
+        if changes.groups or changes.own or self.concluded:
+            self._frames(changes)
         out.effects, room.effects = effects, []
         room.due_tick = room.next_due()
         out.ended = not room.system.open
 
-    def _frames(self, private: dict[int, list[Any]]) -> None:
-        """Pack each seat's own frame; seats that are shown the same share the packed changes."""
-        room, out = self.room, self.out
-        more = out.shared is not None
-        packed = {id(_NOTHING): i.packed(_NOTHING)}
-        for seat in sorted(private.keys() | self.concluded.keys()):
-            window = room.windows.get(seat)
-            if window is None:
-                continue
-            flat = private.get(seat, _NOTHING)
-            changes = packed.get(id(flat))
-            if changes is None:
-                changes = packed[id(flat)] = i.packed(flat)
-            outcomes = self.concluded.get(seat, _NOTHING)
-            out.private[seat] = codec.private(
-                room.room_id, window.private_tick, room.now, changes, outcomes, more
-            )
-            window.private_tick = room.now
-
-
-_NOTHING: list[Any] = []
+    def _frames(self, changes: Changes) -> None:
+        """Pack each seat's own frame: of its group, with what it alone is shown and told."""
+        own, told, more = changes.own, self.concluded, self.out.shared is not None
+        room, frames = self.room, self.out.private
+        single: dict[int, list[Any]] = {seat: [] for seat in sorted(own.keys() | told.keys())}
+        for members, flat in changes.groups:
+            packed = i.packed(flat)
+            for seat in seats_in(members):
+                if seat in single:
+                    single[seat] = flat
+                elif seat in room.windows:
+                    window = room.windows[seat]
+                    base, window.private_tick = window.private_tick, room.now
+                    frames[seat] = codec.private(room.room_id, base, room.now, packed, (), more)
+        for seat, flat in single.items():
+            if seat in room.windows:
+                window = room.windows[seat]
+                base, window.private_tick = window.private_tick, room.now
+                packed = i.packed(flat + own[seat]) if seat in own else i.packed(flat)
+                outcomes = told.get(seat, ())
+                frames[seat] = codec.private(room.room_id, base, room.now, packed, outcomes, more)
 
 
 def give_up(room: Room[Any], seat: int) -> None:
