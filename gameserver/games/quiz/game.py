@@ -66,12 +66,16 @@ class QuizGame(Game[State]):
         seats.regain(room, seat)
 
     def due(self, room: Room[State]) -> int | None:
-        """Return when the phase ends, or the room for want of players."""
-        return room.state.phase_tick or room.state.empty_tick or None
+        """Return when the phase ends, or the room for want of players, or a seat is freed."""
+        state = room.state
+        ticks = (state.phase_tick or state.empty_tick, seats.vacated_tick(state))
+        return min((tick for tick in ticks if tick), default=None)
 
     def pass_time(self, room: Room[State]) -> None:
-        """End the phase if it is time, or the room if nobody came back."""
+        """Free seats if it is time; end the phase, or the room if nobody came back."""
         state = room.state
+        if 0 < seats.vacated_tick(state) <= room.now:
+            seats.free_absent(room)
         if state.empty_tick:
             if state.empty_tick <= room.now:
                 room.end()

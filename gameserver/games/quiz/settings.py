@@ -26,6 +26,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     reveal_seconds: Annotated[int, Meta(ge=1, le=60)] = 4
     standings_seconds: Annotated[int, Meta(ge=1, le=600)] = 20
     rounds_max: Annotated[int, Meta(ge=1, le=1000)] = 100
+    absent_seconds: Annotated[int, Meta(ge=5, le=3600)] = 120
     empty_seconds: Annotated[int, Meta(ge=10, le=3600)] = 300
 
 

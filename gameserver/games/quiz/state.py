@@ -43,7 +43,8 @@ class Player(Record):
     """A seated player, with the score and the statistics of this round.
 
     ``gained`` is what the present clue brought or cost. ``choice`` is the player's own business
-    until it is copied into ``revealed_choice``. Buzzes are refused before ``locked_tick``.
+    until it is copied into ``revealed_choice``. Buzzes are refused before ``locked_tick``. Who is
+    absent has no seat any more from ``absent_tick`` on, once no round is played.
     """
 
     score: int = public(1, default=0)
@@ -59,6 +60,7 @@ class Player(Record):
     revealed_choice: int = public(11, default=NONE)
     choice: int = private(12, default=NONE)
     choice_tick: int = private(13, default=0)
+    absent_tick: int = public(14, default=0)
 
 
 class Gone(Record, audience=Visibility.SECRET):
@@ -176,6 +178,8 @@ class State(Record):
     present_seats: int = secret(15, default=0)
     asked: bytes = secret(16, default=b"")
     gone_count: int = secret(17, default=0)
+    # The earliest of the players', so that due times need no search.
+    absent_tick: int = secret(18, default=0)
     shown: Shown = part(20)
     players: Table[int, Player] = table(21)
     categories: Table[int, Category] = table(22)

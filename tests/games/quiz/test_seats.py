@@ -235,3 +235,41 @@ def test_thirty_players_have_a_seat() -> None:
         assert play.command(seat, Choose(seat % 4)) is None
     assert phase_of(play) is Phase.REVEAL
     play.check_all()
+
+
+def test_who_stays_away_from_the_lobby_loses_the_seat_to_others() -> None:
+    play = make_room("ann", "ben", "cat", players_min=3, absent_seconds=60, start_seconds=600)
+    play.lose(1)
+    play.ticks(600)
+    play.lose(2)
+    play.ticks(598)
+    assert play.sit("cat") == 2
+    play.ticks(1)
+    assert play.room.seats.keys_in_order() == [0, 2]
+    assert play.state.absent_tick == 0
+    assert play.sit("dan") == 1
+    play.check_all()
+
+
+def test_who_is_away_during_a_round_keeps_the_seat_until_its_standings() -> None:
+    play = at_answer("ann", "ben", categories=1, absent_seconds=5)
+    play.lose(1)
+    go_to(play, Phase.STANDINGS)
+    assert 1 in play.room.seats
+    assert sorted(placing.by_seat for placing in play.state.placings) == [0, 1]
+    play.tick()
+    assert play.room.seats.keys_in_order() == [0]
+    assert phase_of(play) is Phase.STANDINGS
+    play.check_all()
+
+
+def test_a_room_that_everybody_has_left_for_long_is_empty_and_ends() -> None:
+    play = make_room("ann", "ben", absent_seconds=60, empty_seconds=100)
+    play.lose(0)
+    play.lose(1)
+    play.ticks(1200)
+    assert len(play.room.seats) == 0
+    assert is_open(play)
+    play.ticks(800)
+    assert not is_open(play)
+    play.check_all()
