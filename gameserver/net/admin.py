@@ -10,6 +10,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from gameserver.net.exposition import CONTENT_TYPE, Exposition
+from gameserver.net.http_log import http_log
 from gameserver.net.listener import listen_failure
 
 SHUTDOWN_S = 1.0
@@ -29,7 +30,11 @@ class Admin:
         application.router.add_get("/readyz", self._ready)
         application.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(
-            application, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_S
+            application,
+            handle_signals=False,
+            access_log=None,
+            logger=http_log,
+            shutdown_timeout=SHUTDOWN_S,
         )
 
     async def start(self, host: str, port: int) -> int:

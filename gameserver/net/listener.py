@@ -76,6 +76,7 @@ class Listener:
         # A dict, because it keeps its order.
         self.connections: dict[Connection, None] = {}
         self.refused = 0
+        self.has_told_of_tls = False
         self._receiver = receiver
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -244,8 +245,7 @@ class Front(asyncio.BufferedProtocol):
         searched = max(0, len(head) - len(HEAD_END) + 1)
         head += data
         if head[0] == TLS_HANDSHAKE:
-            log.info("tls_refused", reason="this port speaks plain HTTP")
-            self._transport.abort()
+            self._refuse_tls()
             return
         end = head.find(HEAD_END, searched)
         end_max = self._edge.limits.head_bytes_max - len(HEAD_END)
@@ -262,6 +262,14 @@ class Front(asyncio.BufferedProtocol):
                 connection.received(bytes(head[body_start:]))
         else:
             self._serve_http(bytes(head))
+
+    def _refuse_tls(self) -> None:
+        count(self._edge.counters.handshakes_refused, "tls")
+        # Once is enough for whoever set up a client; the log is not for anybody to fill.
+        if not self._listener.has_told_of_tls:
+            self._listener.has_told_of_tls = True
+            log.info("tls_refused", reason="this port speaks plain HTTP")
+        self._transport.abort()
 
     def _serve_http(self, data: bytes) -> None:
         self._role = Role.HTTP

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from gameserver import __version__
+from gameserver.net.http_log import http_log
 from gameserver.net.listener import Front
 from protocol.messages import SUBPROTOCOL
 
@@ -44,6 +45,7 @@ class Pages:
             application,
             handle_signals=False,
             access_log=None,
+            logger=http_log,
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGERING_S,
             shutdown_timeout=SHUTDOWN_S,

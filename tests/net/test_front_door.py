@@ -5,9 +5,11 @@ import resource
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from gameserver.net.http_log import http_log
 from protocol.messages import Ping, ServerPong
-from tests.net.rig import Peer, Rig, upgrade_request
+from tests.net.rig import Peer, Rig, free_port, upgrade_request
 
 
 async def status_of(rig: Rig, request: bytes) -> bytes:
@@ -71,6 +73,42 @@ async def test_http_that_lasts_too_long_is_ended(rig: Rig) -> None:
 
 async def test_what_is_no_http_is_refused(rig: Rig) -> None:
     assert await status_of(rig, b"hello there\r\n\r\n") == b"400"
+
+
+NONSENSE = [
+    b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET /\x00secret HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /\xff HTTP/1.1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST / HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+]
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+@pytest.mark.parametrize("port", ["port", "admin_port"])
+async def test_nonsense_over_http_is_answered_and_not_logged(
+    caplog: pytest.LogCaptureFixture, nonsense: bytes, port: str
+) -> None:
+    async with Rig(admin_port=free_port()) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", getattr(rig.server, port))
+        try:
+            writer.write(nonsense)
+            async with asyncio.timeout(5):
+                assert (await reader.read(7)) == b"HTTP/1."
+                writer.write_eof()
+                await reader.read()
+        finally:
+            writer.close()
+    assert caplog.records == []
+
+
+async def test_a_mistake_of_our_own_over_http_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise RuntimeError("planted")
+    except RuntimeError:
+        http_log.exception("Unhandled exception")
+    assert "planted" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -207,3 +245,13 @@ async def test_the_limit_on_open_files_is_raised_to_what_the_connections_need() 
             assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(756, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_tls_on_a_plain_port_is_counted_and_told_once(rig: Rig) -> None:
+    with capture_logs() as events:
+        for _ in range(3):
+            peer = await rig.raw()
+            peer.write(b"\x16\x03\x01\x00\x05hello")
+            await peer.read_all()
+    assert rig.server.edge.counters.handshakes_refused["tls"] == 3
+    assert [event["event"] for event in events] == ["tls_refused"]
