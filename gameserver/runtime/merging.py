@@ -39,27 +39,42 @@ def _unpacked(payload: bytes) -> list[Any]:
 
 
 def _merged_changes(lists: Iterable[list[Any]]) -> list[Any]:
-    last: dict[tuple[int, int], Any] = {}
-    born: set[int] = set()
+    merging = _Merging()
     for flat in lists:
         for at in range(0, len(flat), 3):
             record, field, value = flat[at : at + 3]
             if field == 0:
-                _turn(last, born, record, value)
+                merging.turn(record, value)
             else:
-                last[record, field] = value
-    return [part for (record, field), value in last.items() for part in (record, field, value)]
+                merging.last[record, field] = value
+    return merging.changes()
 
 
-def _turn(last: dict[tuple[int, int], Any], born: set[int], record: int, value: Any) -> None:
-    """A record appears or goes; what was said of it before counts no more if it goes."""
-    if value is not None:
-        born.add(record)
-        last[record, 0] = value
-        return
-    for key in [key for key in last if key[0] == record]:
-        del last[key]
-    if record in born:
-        born.discard(record)
-    else:
-        last[record, 0] = None
+class _Merging:
+    """The last word on each field. Of a record the viewer had, that it went is never forgotten."""
+
+    def __init__(self) -> None:
+        self.last: dict[tuple[int, int], Any] = {}
+        self.born: set[int] = set()
+        self.gone: dict[int, None] = {}
+
+    def turn(self, record: int, value: Any) -> None:
+        """Take in that a record appears or goes; what was said of it before counts no more."""
+        if value is None:
+            for key in [key for key in self.last if key[0] == record]:
+                del self.last[key]
+            if record not in self.born:
+                self.gone[record] = None
+            self.born.discard(record)
+        else:
+            if record not in self.gone:
+                self.born.add(record)
+            self.last[record, 0] = value
+
+    def changes(self) -> list[Any]:
+        flat: list[Any] = []
+        for record in self.gone:
+            flat += (record, 0, None)
+        for (record, field), value in self.last.items():
+            flat += (record, field, value)
+        return flat
