@@ -1,6 +1,6 @@
 """Several ticks as one: for a viewer who was too slow to take them one by one.
 
-Of the changes to a field the last counts; a record that came and went in between was never there.
+Of the changes to a field the last counts, and nothing that was said of a record before it went.
 """
 
 from __future__ import annotations
@@ -51,25 +51,24 @@ def _merged_changes(lists: Iterable[list[Any]]) -> list[Any]:
 
 
 class _Merging:
-    """The last word on each field. Of a record the viewer had, that it went is never forgotten."""
+    """The last word on each field, after all that went.
+
+    Also of a record that came in between it is said that it went: the private frame of the tick in
+    which it came may have named it too.
+    """
 
     def __init__(self) -> None:
         self.last: dict[tuple[int, int], Any] = {}
-        self.born: set[int] = set()
         self.gone: dict[int, None] = {}
 
     def turn(self, record: int, value: Any) -> None:
         """Take in that a record appears or goes; what was said of it before counts no more."""
-        if value is None:
-            for key in [key for key in self.last if key[0] == record]:
-                del self.last[key]
-            if record not in self.born:
-                self.gone[record] = None
-            self.born.discard(record)
-        else:
-            if record not in self.gone:
-                self.born.add(record)
+        if value is not None:
             self.last[record, 0] = value
+            return
+        for key in [key for key in self.last if key[0] == record]:
+            del self.last[key]
+        self.gone[record] = None
 
     def changes(self) -> list[Any]:
         flat: list[Any] = []

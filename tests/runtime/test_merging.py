@@ -20,41 +20,67 @@ TABLE = 5
 
 
 class Telling:
-    """A room in which records appear, change, go and come back; each is said as rooms say it."""
+    """A room that says, tick by tick, what comes, changes and goes.
+
+    Records of everybody's have a field of their owner's alone, so that both frames of the tick in
+    which one comes say so; each has a new number. Records that are shown and hidden keep theirs.
+    """
 
     def __init__(self) -> None:
-        self.seen: dict[int, int] = {}
+        self.public: list[Any] = []
+        self.private: list[Any] = []
+        self.common: dict[int, int] = {}
+        self.shown: set[int] = set()
+        self.next_number = 10
 
-    def told(self, record: int, what: int) -> list[Any]:
-        if what == 0 and record in self.seen:
-            del self.seen[record]
-            return [record, 0, None]
-        if record in self.seen:
-            self.seen[record] = what
-            return [record, 1, what]
-        self.seen[record] = what
-        return [record, 0, [2, TABLE, record], record, 1, what, record, 2, -what]
+    def turn_common(self, key: int, what: int) -> None:
+        number = self.common.get(key)
+        if number is None:
+            number = self.common[key] = self.next_number
+            self.next_number += 1
+            place = [2, TABLE, key]
+            self.public += [number, 0, place, number, 1, what]
+            self.private += [number, 0, place, number, 2, what]
+        elif what == 0:
+            del self.common[key]
+            self.public += [number, 0, None]
+        elif what == 1:
+            self.public += [number, 1, key]
+        else:
+            self.private += [number, 2, key]
+
+    def turn_hidden(self, key: int, what: int) -> None:
+        number = 3 + key
+        if number not in self.shown:
+            self.shown.add(number)
+            self.private += [number, 0, [2, TABLE + 1, key], number, 1, what]
+        elif what == 0:
+            self.shown.discard(number)
+            self.private += [number, 0, None]
+        else:
+            self.private += [number, 1, -what]
 
 
-Event = tuple[bool, int, int]  # Whether it is private, of which record, and what.
+Event = tuple[bool, int, int]  # Whether of everybody's, which record, and what.
 
 
 def frames_of(ticks: list[list[Event]]) -> list[Frames]:
     """Return what a room sends in these ticks, which begin after tick 10."""
-    shared, own = Telling(), Telling()
+    room = Telling()
     frames: list[Frames] = []
     shared_tick = private_tick = 10
     for tick, events in enumerate(ticks, 11):
-        public = [part for mine, *event in events if not mine for part in shared.told(*event)]
-        private = [part for mine, *event in events if mine for part in own.told(*event)]
+        room.public, room.private = [], []
+        for is_common, key, what in events:
+            (room.turn_common if is_common else room.turn_hidden)(key, what)
         told: dict[int, bytes] = {}
         delta = None
-        if private:
-            changes = packed(private)
-            told[SEAT] = codec.private(1, private_tick, tick, changes, [], bool(public))
+        if room.private:
+            changes, more = packed(room.private), bool(room.public)
+            told[SEAT] = codec.private(1, private_tick, tick, changes, [], more)
             private_tick = tick
-        if public:
-            delta = SharedFrame(codec.delta(1, shared_tick, tick, packed(public)))
+        if room.public:
+            delta = SharedFrame(codec.delta(1, shared_tick, tick, packed(room.public)))
             shared_tick = tick
         if told or delta is not None:
             frames.append(Frames(tick, delta, told))
@@ -87,7 +113,7 @@ def take(view: View, private: bytes | None, shared: SharedFrame | None) -> None:
             view.apply(message)
 
 
-EVENTS = st.tuples(st.booleans(), st.integers(3, 4), st.integers(0, 1))
+EVENTS = st.tuples(st.booleans(), st.integers(0, 2), st.integers(0, 2))
 
 
 @given(st.lists(st.lists(EVENTS, max_size=5), max_size=10), st.integers(0, 3))
@@ -96,8 +122,13 @@ def test_merged_ticks_give_the_same_view(ticks: list[list[Event]], first: int) -
     assert joined.dump() == single.dump()
 
 
-def test_a_record_that_went_and_came_and_went_again_is_gone() -> None:
-    steps = [1, 0, 1, 0]
-    single, joined = views_of([[(True, 3, what)] for what in steps], 1)
-    assert 103 not in single.records
+def test_a_record_that_was_hidden_and_shown_and_hidden_again_is_gone() -> None:
+    single, joined = views_of([[(False, 0, what)] for what in (1, 0, 1, 0)], 1)
+    assert 3 not in single.records
+    assert joined.dump() == single.dump()
+
+
+def test_a_record_that_came_and_went_in_between_is_gone() -> None:
+    single, joined = views_of([[(True, 0, 1)], [(True, 0, 0)]], 0)
+    assert 10 not in single.records
     assert joined.dump() == single.dump()
