@@ -28,8 +28,10 @@ from gameserver.net.dispatch import Services
 from gameserver.net.server import Inside, NetServer
 from gameserver.runtime.clock import NS_PER_MS, SystemClock
 from gameserver.runtime.node import Node, NodeSettings
+from gameserver.runtime.signing import HeadSigner
 from gameserver.runtime.slots import TICK_MS
 from gameserver.services.accounts import Accounts
+from gameserver.services.audit.heads import BadLine, HeadsFile, gone_backwards
 from gameserver.services.lobby import Lobby, LobbyLimits
 from gameserver.services.requests import Requests
 from gameserver.services.wallet import Wallet
@@ -37,6 +39,7 @@ from persistence.embedded import EmbeddedPostgres
 from persistence.interfaces import Store
 from persistence.memory import MemoryStore
 from persistence.postgres.migrate import migrate as migrate_schema
+from persistence.postgres.records import reading
 from persistence.postgres.store import PostgresStore
 from persistence.sealing import KeyRing, load_or_create_keys
 
@@ -92,14 +95,20 @@ async def _serve(config: Config) -> int:
     games = load_games(config)
     keys = _keys(config)
     clock = SystemClock()
-    async with _store(config) as store:
+    async with _store(config) as (store, dsn):
         node = Node(store, games, keys.sealer(), clock, _node_settings(config))
+        refused: tuple[int, ...] = ()
+        if dsn is not None:
+            heads = HeadsFile(data_dir_of(config) / HEADS_FILE)
+            refused = await _refused(config, dsn, heads, keys)
+            interval_s = config.head_interval_ns / 1e9
+            node.signer = HeadSigner(store, keys.signing, clock, interval_s, heads.keep)
         services = _services(config, store, games, node, keys)
         inside = Inside(node.host, services, node.metrics, clock, node.unready)
         async with asyncio.TaskGroup() as tasks:
             net = NetServer(config, inside, tasks)
             await net.start_admin()
-            await node.start()
+            await node.start(refused)
             await services.lobby.start()
             running = tasks.create_task(node.run(), name="node")
             await net.start()
@@ -107,6 +116,29 @@ async def _serve(config: Config) -> int:
             gc.freeze()  # What stands now stays; the collector need not walk it again and again.
             await _told_to_stop()
             return await _drain(config, net, node, running)
+
+
+async def _refused(config: Config, dsn: str, heads: HeadsFile, keys: KeyRing) -> tuple[int, ...]:
+    """Return the shards of a database that is older than what was signed, unless that is wanted."""
+    try:
+        async with reading(dsn) as records:
+            wrong = await gone_backwards(records, heads.lines(), keys.signing.public_key())
+    except BadLine as error:
+        raise ConfigError(f"{data_dir_of(config) / HEADS_FILE}: {error}") from error
+    if not wrong:
+        return ()
+    if config.accept_rollback:
+        log.warning("rollback_accepted", shards=sorted(wrong))
+        await heads.accept(sorted(wrong), SystemClock().wall_ms())
+        return ()
+    for shard, why in wrong.items():
+        log.error("shard_refused", shard=shard, why=why)
+    log.error(
+        "database_went_backwards",
+        shards=len(wrong),
+        hint="restore a newer backup, or accept what was lost with --accept-rollback on",
+    )
+    return tuple(wrong)
 
 
 async def _drain(config: Config, net: NetServer, node: Node, running: asyncio.Task[None]) -> int:
@@ -187,18 +219,18 @@ def _say_ready(config: Config, net: NetServer, games: dict[str, Game[Any]]) -> N
 
 
 @asynccontextmanager
-async def _store(config: Config) -> AsyncIterator[Store]:
-    """Give a store that is up to date and connected."""
+async def _store(config: Config) -> AsyncIterator[tuple[MemoryStore | PostgresStore, str | None]]:
+    """Give a store that is up to date and connected, and the address of its database if any."""
     if config.store == "memory":
         log.warning("nothing_is_durable", store="memory")
-        yield MemoryStore()
+        yield MemoryStore(), None
         return
     async with _database(config) as dsn:
         await _migrate(dsn)
         store = PostgresStore(dsn)
         await store.start()
         try:
-            yield store
+            yield store, dsn
         finally:
             await store.stop()
 

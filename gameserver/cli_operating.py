@@ -64,6 +64,20 @@ def verify(
     _tell(report, is_json=is_json)
 
 
+@journal.command("prune", epilog=EXIT_CODES)
+@options(DATABASE | LOGGING | {"journal_keep"})
+@as_json
+def prune(config_file: Path | None, is_json: bool, **flags: object) -> None:
+    """Remove the oldest of the journal: what no room needs and is older than --journal-keep."""
+    with one_line_errors():
+        pruned = operating.prune_journal(configured(config_file, flags))
+    told = msgspec.to_builtins(pruned)
+    if is_json:
+        print_json(told)
+    else:
+        click.echo("removed: " + ", ".join(f"{number} {what}" for what, number in told.items()))
+
+
 @click.group(invoke_without_command=True, epilog=EXIT_CODES)
 @options(DATABASE | LOGGING)
 @as_json

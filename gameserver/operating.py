@@ -14,13 +14,14 @@ from typing import TypeVar
 from gameserver.app import HEADS_FILE, KEYS_FILE, POSTGRES_DIR, load_games, run
 from gameserver.config import Config, ConfigError
 from gameserver.services.audit.books import check_books
+from gameserver.services.audit.heads import HeadsFile
 from gameserver.services.audit.journal import Trust, verify_journal
 from gameserver.services.audit.report import Report
 from gameserver.services.audit.rooms import Told, room_told, row_told
-from persistence.auditing import Records
+from persistence.auditing import Pruned, Records
 from persistence.embedded import EmbeddedPostgres, running_dsn
 from persistence.interfaces import RoomStatus
-from persistence.postgres.records import reading
+from persistence.postgres.records import prune, reading
 from persistence.postgres.store import PostgresStore
 from persistence.sealing import KeyRing, load_keys
 
@@ -35,7 +36,7 @@ def check_ledger(config: Config) -> Report:
 def verify(config: Config, room_id: int | None, *, replay: bool) -> Report:
     """Prove the journal."""
     keys = _keys(config)
-    trust = Trust(keys.sealer(), keys.signing.public_key(), load_games(config), head_lines(config))
+    trust = Trust(keys.sealer(), keys.signing.public_key(), load_games(config), _heads(config))
     return _read(
         config, lambda records: verify_journal(records, trust, room_id=room_id, replay=replay)
     )
@@ -72,13 +73,16 @@ def reopen(config: Config, room_id: int) -> bool:
     return run(config, reopened())
 
 
-def head_lines(config: Config) -> list[str]:
-    """Return the lines of the file of signed heads."""
-    try:
-        text = (config.data_dir / HEADS_FILE).read_text("utf-8", "replace")
-    except FileNotFoundError:
-        return []
-    return text.splitlines(keepends=True)
+def prune_journal(config: Config) -> Pruned:
+    """Remove from the journal what is older than ``journal_keep`` and needed by nobody."""
+    if not config.journal_keep_ns:
+        raise ConfigError("journal_keep is 0s: everything is kept for ever")
+
+    async def pruned() -> Pruned:
+        async with _database(config) as dsn:
+            return await prune(dsn, config.journal_keep_ns / 1e9)
+
+    return run(config, pruned())
 
 
 def _read(config: Config, read: Callable[[Records], Awaitable[T]]) -> T:
@@ -114,3 +118,7 @@ def _keys(config: Config) -> KeyRing:
     if not path.exists():
         raise ConfigError(f"data_dir: there is no {KEYS_FILE} in {config.data_dir}")
     return load_keys(path)
+
+
+def _heads(config: Config) -> list[str]:
+    return HeadsFile(config.data_dir / HEADS_FILE).lines()

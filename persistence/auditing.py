@@ -81,6 +81,16 @@ class FloorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned:
+    """How much was removed: of the journals, of rooms that have ended, of answers to batches."""
+
+    links: int
+    entries: int
+    snapshots: int
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountRow:
     """An account of the book: kind is player, escrow, house or issue."""
 
@@ -132,6 +142,9 @@ class Records(Protocol):
 
     async def floors(self) -> tuple[FloorRow, ...]:
         """Return how far the journals were pruned, for those that were."""
+
+    async def link(self, shard: int, link: int) -> LinkRow | None:
+        """Return one link."""
 
     def links(self) -> AsyncIterator[LinkRow]:
         """Yield all links, by shard and number."""

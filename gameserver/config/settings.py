@@ -174,6 +174,18 @@ class Config:
         int, About(whole(1, 600), "Seconds of updates kept for clients that come back.")
     ] = 30
 
+    head_interval_ns: Annotated[
+        int, About(duration("1s", "24h"), "Time between signed heads of the journal.")
+    ] = 60 * SECOND_NS
+    journal_keep_ns: Annotated[
+        int,
+        About(duration("0s", "87600h"), "Age from which journal prune removes; 0s keeps all."),
+    ] = 0
+    accept_rollback: Annotated[
+        bool,
+        About(switch(), "Serve a database that is older than what was signed: a restored backup."),
+    ] = False
+
     log_level: Annotated[
         str, About(choice("debug", "info", "warning", "error"), "Least level that is logged.")
     ] = "info"

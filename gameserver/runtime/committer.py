@@ -39,13 +39,15 @@ log = structlog.get_logger(__name__)
 
 Release = Callable[[Sequence[Work], CommitAnswer], Awaitable[None]]
 SetAside = Callable[[OpenRoom, str], None]
+ShardLost = Callable[[int], None]
 
 
 class Committer:
     """The way from a tick's output to its release.
 
     ``release`` is called with works in order, as soon as they are durable. ``set_aside`` is called
-    for a room whose output can never be committed.
+    for a room whose output can never be committed, ``shard_lost`` for a shard that is not ours any
+    more: another node has taken it, or the database went backwards.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Committer:
         self.behind_since_ns: int | None = None
         self.release: Release = _nobody
         self.set_aside: SetAside = _nobody
+        self.shard_lost: ShardLost = _nobody
 
     @property
     def is_full(self) -> bool:
@@ -209,9 +212,14 @@ class Committer:
         for mark in batch.marks:
             if mark.shard in lost:
                 self._metrics.shards_fenced_total += 1
+                if mark.shard in answer.fenced:
+                    log.error("shard_fenced", shard=mark.shard, epoch=mark.epoch)
+                else:
+                    # Nobody has taken it over: the database is older than what we saw committed.
+                    log.error("shard_regressed", shard=mark.shard, epoch=mark.epoch)
+                    self._keeper.refused.add(mark.shard)
                 self._keeper.drop(mark.shard)
-                why = "shard_fenced" if mark.shard in answer.fenced else "shard_regressed"
-                log.error(why, shard=mark.shard, epoch=mark.epoch)
+                self.shard_lost(mark.shard)
             else:
                 self._keeper.advance(mark)
 

@@ -70,6 +70,7 @@ class RoomHost:
         self._due: list[list[tuple[int, int]]] = [[] for _ in range(SLOTS)]
         committer.release = self._release
         committer.set_aside = self._set_aside
+        committer.shard_lost = self._shard_lost
         opening.opened = self._begin
 
     # --- What connections ask for.
@@ -298,6 +299,11 @@ class RoomHost:
             for opened in tuple(self.rooms.values()):
                 if opened.row.shard in lost:
                     self._close_room(opened, LeftCode.REMOVED)
+
+    def _shard_lost(self, shard: int) -> None:
+        """Close all rooms of a shard that is not ours any more, and tell their viewers."""
+        for opened in [one for one in self.rooms.values() if one.row.shard == shard]:
+            self._close_room(opened, LeftCode.REMOVED)
 
     def _set_aside(self, opened: OpenRoom, note: str) -> None:
         """Drop a room that cannot go on; an operator finds it as it was last durable."""

@@ -30,12 +30,16 @@ class OwnedShard:
 
 
 class ShardKeeper:
-    """The shards that are ours."""
+    """The shards that are ours.
+
+    ``refused`` are those that nobody should serve, because their database went backwards.
+    """
 
     def __init__(self, store: Store, node: str) -> None:
         self._store = store
         self.node = node
         self.owned: dict[int, OwnedShard] = {}
+        self.refused: set[int] = set()
 
     async def take(self, shards: Sequence[int], beat: int) -> None:
         """Become the owner of these shards: from now on nobody else can commit for them."""

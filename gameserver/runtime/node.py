@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,14 +78,19 @@ class Node:
         """Return why rooms cannot be served just now, or nothing."""
         if not self._keeper.owned:
             return NO_SHARDS
+        if self._keeper.refused:
+            shards = ", ".join(map(str, sorted(self._keeper.refused)))
+            return f"the database went backwards: shards {shards} are not served"
         return "storage is away" if self._committer.is_behind(AWAY_AFTER_MS) else ""
 
-    async def start(self) -> None:
-        """Take the shards; from now on nobody else can write to them."""
+    async def start(self, refused: Collection[int] = ()) -> None:
+        """Take the shards, but for those ``refused``; from now on nobody else can write to them."""
+        self._keeper.refused.update(refused)
+        wanted = [shard for shard in range(SHARDS) if shard not in self._keeper.refused]
         async with asyncio.timeout(START_TIMEOUT_S):
-            while not self._keeper.owned:
+            while wanted and not self._keeper.owned:
                 try:
-                    await self._keeper.take(range(SHARDS), self._slots.beat)
+                    await self._keeper.take(wanted, self._slots.beat)
                 except StorageBusy as error:  # A commit of the owner before us is still under way.
                     log.warning("shards_not_taken_yet", error=str(error))
                     await asyncio.sleep(RETRY_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import asyncpg
@@ -19,6 +20,7 @@ from persistence.auditing import (
     FloorRow,
     HoldRow,
     LinkRow,
+    Pruned,
     RecordedResult,
     ShardHead,
     SignedHead,
@@ -41,6 +43,8 @@ SETTINGS = {
     "jit": "off",
 }
 ROWS_AT_ONCE = 500
+PRUNE = "SELECT links, entries, snapshots, answers FROM prune_journal($1)"
+PRUNE_TIMEOUT_S = 3_600.0
 STEP_TIMEOUT_S = 600.0  # The first rows come when all are sorted.
 
 
@@ -72,6 +76,15 @@ class PostgresRecords:
         """Return how far the journals were pruned, for those that were."""
         sql = "SELECT DISTINCT ON (shard) shard, link, head FROM journal_floor ORDER BY 1, 2 DESC"
         return tuple(FloorRow(*row) for row in await self._connection.fetch(sql))
+
+    async def link(self, shard: int, link: int) -> LinkRow | None:
+        """Return one link."""
+        row = await self._connection.fetchrow(
+            "SELECT shard, link, prev_head, head, rows FROM journal_link"
+            " WHERE shard = $1 AND link = $2",
+            *(shard, link),
+        )
+        return None if row is None else LinkRow(*row)
 
     def links(self) -> AsyncIterator[LinkRow]:
         """Yield all links, by shard and number."""
@@ -177,3 +190,21 @@ class PostgresRecords:
                     yield made(row)
                 if len(rows) < ROWS_AT_ONCE:
                     return
+
+
+async def prune(dsn: str, keep_s: float) -> Pruned:
+    """Remove what is older and not needed; the tables stay open to commits meanwhile."""
+    with translating():
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            server_settings=SETTINGS | {"default_transaction_read_only": "off"},
+        )
+        try:
+            await check_schema(connection)
+            async with asyncio.timeout(PRUNE_TIMEOUT_S):
+                row = await connection.fetchrow(PRUNE, timedelta(seconds=keep_s))
+        finally:
+            connection.terminate()
+    assert row is not None, "prune_journal returns one row"
+    return Pruned(*row)

@@ -1,7 +1,10 @@
 """Commits on both stores: what is written, by whom, and that a repeat is no second time."""
 
+from dataclasses import replace
+
 import pytest
 
+from persistence.auditing import SignedHead
 from persistence.interfaces import (
     NO_HEAD,
     TRANSFERS_PER_BATCH_MAX,
@@ -18,6 +21,8 @@ from persistence.interfaces import (
     Store,
     chained,
 )
+from persistence.memory import MemoryStore
+from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import Node, entry, hold, owner, room_row, unset_head
 
 
@@ -282,3 +287,19 @@ async def test_the_end_of_a_room_frees_its_code(store: Store) -> None:
     found = await store.room_by_code("AAAAAA")
     assert found is not None
     assert found.room_id == 8
+
+
+async def test_a_new_owner_learns_how_many_links_a_journal_has(store: Store) -> None:
+    node = await owner(store, 0, 1)
+    await node.commit(entries=[entry(7, 1), entry(7, 2)])
+    await node.commit()
+    await node.commit(entries=[entry(7, 3)])
+    states = await store.take_shards("node-b", [0, 1])
+    assert [state.link for state in states] == [2, 0]
+
+
+async def test_signed_heads_are_kept_once(store: MemoryStore | PostgresStore) -> None:
+    row = SignedHead(0, 1, 1, bytes(32), 1, b"key", b"signature")
+    await store.save_heads([])
+    await store.save_heads([row, replace(row, shard=1)])
+    await store.save_heads([replace(row, signature=b"another")])

@@ -220,13 +220,20 @@ def left_codes(eyes: Eyes) -> list[int]:
 
 @asynccontextmanager
 async def node_running(
-    store: FaultyStore, name: str = "n1", *, snapshot_entries: int = 100, crash: bool = False
+    store: FaultyStore,
+    name: str = "n1",
+    *,
+    snapshot_entries: int = 100,
+    crash: bool = False,
+    refused: tuple[int, ...] = (),
+    prepare: Callable[[Node], None] = lambda node: None,
 ) -> AsyncIterator[Rig]:
     """Give a node that runs; at the end it is drained, or with ``crash`` just gone."""
     settings = NodeSettings(name, 100, 600, snapshot_entries, 600)
     clock = VirtualClock(len(store.batches) + 1)
     node = Node(store, GAMES, SEALER, clock, settings)
-    await node.start()
+    prepare(node)
+    await node.start(refused)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(node.run())
         yield Rig(store, node)

@@ -7,14 +7,19 @@ operator has taken a database that had gone backwards: what was signed before is
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gameserver.services.audit.report import Report
 from persistence.auditing import Records, SignedHead, is_signed, key_id
+
+TAIL_BYTES = 64 * 1024  # More than the lines that are added at once.
 
 
 class BadLine(ValueError):
@@ -91,3 +96,64 @@ async def good_heads(
         else:
             good.append(row)
     return good
+
+
+async def gone_backwards(
+    records: Records, lines: Iterable[str], key: Ed25519PublicKey
+) -> dict[int, str]:
+    """Return, by shard, why the database is not the one that the file of heads was signed for."""
+    newest: dict[int, SignedHead] = {}
+    for row in read_heads(lines):
+        if is_signed(row, key) and row.link >= newest.get(row.shard, row).link:
+            newest[row.shard] = row
+    links = {row.shard: row.link for row in await records.shards()}
+    floors = {row.shard: row for row in await records.floors()}
+    wrong: dict[int, str] = {}
+    for shard, row in sorted(newest.items()):
+        last = links.get(shard, 0)
+        if last < row.link:
+            wrong[shard] = f"its journal ends with link {last}, and link {row.link} was signed"
+            continue
+        floor = floors.get(shard)
+        if floor is not None and row.link <= floor.link:
+            continue
+        found = await records.link(shard, row.link)
+        if found is None or found.head != row.head:
+            wrong[shard] = f"its link {row.link} is not the one that was signed"
+    return wrong
+
+
+class HeadsFile:
+    """The file that nodes add to. What a crash left half written at its end is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def lines(self) -> list[str]:
+        """Return the whole lines of the file; none if it is not there."""
+        try:
+            text = self._path.read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return []
+        return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    async def keep(self, rows: Sequence[SignedHead]) -> None:
+        """Add signed heads; they are on the disk afterwards."""
+        await asyncio.to_thread(self._add, [head_line(row) for row in rows])
+
+    async def accept(self, shards: Sequence[int], accepted_ms: int) -> None:
+        """Note that shards which went backwards were accepted."""
+        await asyncio.to_thread(self._add, [accepted_line(shards, accepted_ms)])
+
+    def _add(self, lines: list[str]) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        with open(os.open(self._path, flags, 0o600), "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - TAIL_BYTES, 0))
+            tail = file.read()
+            if tail and not tail.endswith(b"\n"):
+                file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+            file.seek(0, os.SEEK_END)
+            file.write("".join(f"{line}\n" for line in lines).encode())
+            file.flush()
+            os.fsync(file.fileno())
