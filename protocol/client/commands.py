@@ -37,7 +37,7 @@ Body = bytes | list[object] | tuple[object, ...] | msgspec.Struct
 class _Open:
     """One command without an answer."""
 
-    __slots__ = ("deferral", "on_answer", "payload", "retry", "sent", "timer")
+    __slots__ = ("deferral", "is_doubtful", "on_answer", "payload", "retry", "sent", "timer")
 
     def __init__(self, payload: bytes, on_answer: OnAnswer | None) -> None:
         self.payload = payload
@@ -47,6 +47,9 @@ class _Open:
         self.retry: asyncio.TimerHandle | None = None
         # The server's last word, if it was a deferral; None once the command is on its way again.
         self.deferral: Deferred | None = None
+        # Sent over a connection that broke before any word on it: a tick may have taken it then,
+        # whatever becomes of it when it is sent again.
+        self.is_doubtful = False
 
 
 class Commands:
@@ -104,6 +107,8 @@ class Commands:
     def pause(self) -> None:
         """Send nothing until ``resume``: the connection is gone."""
         self._live = False
+        for command in self._open.values():
+            command.is_doubtful |= command.sent and command.deferral is None
 
     def end(self, error: ClientError) -> None:
         """Answer everything with ``error``, now and from now on."""
@@ -150,8 +155,9 @@ class Commands:
         self._send(command.payload)
 
     def _expire(self, number: int) -> None:
-        deferral = self._open[number].deferral
-        if deferral is not None:
+        command = self._open[number]
+        deferral = command.deferral
+        if deferral is not None and not command.is_doubtful:
             self._answer(number, CommandDeferred(deferral.code, deferral.retry_ms))
         else:
             self._answer(number, AnswerTimeout(f"no answer to command {number}"))

@@ -1,6 +1,7 @@
 """The client over connections that break: nothing lost, nothing done twice, no gap in the view."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from protocol import codec
 from protocol.client import (
     AnswerTimeout,
     Client,
+    ClientError,
     ConnectionLost,
     Options,
     RequestRefused,
@@ -289,6 +291,28 @@ async def test_a_deferred_command_is_not_forgotten_over_a_break() -> None:
     sent = [message for message in server.seen if isinstance(message, Command)]
     assert len(sent) == 2
     assert server.rooms[5].executed == [5]
+
+
+@virtual
+async def test_a_deferral_says_nothing_of_what_was_sent_before_a_break() -> None:
+    server = ToyServer(remembers=0)
+    server.faults[Command, 0] = "after"
+    async with client_of(server) as client:
+        room = await client.join(code="ABCDEF")
+        async with asyncio.TaskGroup() as tasks:
+            told = tasks.create_task(_error_of(room.command([1, 5], timeout_ms=20_000)))
+            await asyncio.sleep(0.1)
+            server.deferrals = [(DeferralCode.RATE_LIMITED, 60_000)]
+        assert server.rooms[5].executed == [5]
+        assert client.counters.deferrals == 1
+        # It was done, and the client cannot know: "no tick has taken it" would be a lie.
+        assert type(told.result()) is AnswerTimeout
+
+
+async def _error_of(command: Awaitable[object]) -> ClientError:
+    with pytest.raises(ClientError) as caught:
+        await command
+    return caught.value
 
 
 @virtual
