@@ -186,6 +186,7 @@ async def _crowd_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> N
         await world.end_play()
         await _examine(world, outcome)
     outcome.crowd_ms = measures.after_kill_ms
+    outcome.measures.processes_killed += measures.processes_killed
     outcome.run["kill_with_a_crowd"] += plan.crowd_kills
 
 

@@ -20,6 +20,8 @@ from persistence.postgres.store import PostgresStore
 
 # Time enough for the commit's bytes to leave the process, and too little for the answer to be told.
 SENT_S = 0.0005
+# Time enough for whatever was told too early to reach those who write it down.
+LEAKED_S = 0.01
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -42,10 +44,11 @@ def die() -> None:
 
 
 def before(fuse: Fuse, call: Call, counts: Callable[[Any], bool]) -> Call:
-    """Return ``call`` that dies before it begins."""
+    """Return ``call`` that dies before it begins, when all that was written by then has gone."""
 
     async def wrapped(self: Any, first: Any, *rest: Any, **named: Any) -> Any:
         if counts(first) and fuse.burns_out():
+            await asyncio.sleep(LEAKED_S)
             die()
         return await call(self, first, *rest, **named)
 

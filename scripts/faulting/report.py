@@ -29,7 +29,7 @@ def wrong(outcome: Outcome) -> list[str]:
     found += [f"{count} × {name} did not take place" for name, count in sorted(missing.items())]
     if outcome.gapless_share < GAPLESS_SHARE_MIN:
         found.append(f"only {outcome.gapless_share:.1%} of the clients came back without a gap")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
