@@ -10,7 +10,6 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 
 from gameserver.engine import inputs as i
@@ -23,6 +22,7 @@ from gameserver.runtime.committer import Committer
 from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.opening import JoinError, Opening
+from gameserver.runtime.reading import Unreadable, read
 from gameserver.runtime.release import Releaser
 from gameserver.runtime.showing import roster, shown
 from gameserver.runtime.slots import SLOTS
@@ -39,7 +39,6 @@ DEFER_AFTER_MS = 1_500  # Commands that no tick has taken are deferred within 2 
 BUSY_RETRY_MS = 100
 UNAVAILABLE_RETRY_MS = 1_000
 SEED_BYTES = 32
-FIELD_CHARS_MAX = 64
 
 
 class RoomHost:
@@ -114,15 +113,9 @@ class RoomHost:
         if seat == WATCHING or opened.room.seat_of(viewer.account) != seat:
             viewer.send(codec.invalid(room_id, number, InvalidCode.NOT_SEATED))
             return
-        try:
-            command = opened.room.decode(body)
-        except msgspec.ValidationError as error:
-            is_tag = str(error).endswith("at `$[0]`")
-            code = InvalidCode.UNKNOWN_COMMAND if is_tag else InvalidCode.MALFORMED
-            viewer.send(codec.invalid(room_id, number, code, _field_of(error)))
-            return
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            viewer.send(codec.invalid(room_id, number, InvalidCode.MALFORMED))
+        command = read(opened.room, body)
+        if isinstance(command, Unreadable):
+            viewer.send(codec.invalid(room_id, number, command.code, command.field))
             return
         if self._committer.is_behind(DEFER_AFTER_MS) or self._is_stalled(opened):
             self._defer(viewer, room_id, number, DeferralCode.UNAVAILABLE, UNAVAILABLE_RETRY_MS)
@@ -262,10 +255,7 @@ class RoomHost:
         for ask in room.asks():
             if ask not in opened.asked:
                 opened.asked.add(ask)
-                game = self._games[opened.row.game]
-                chosen = game.choose(ask, room.settings, self._clock.entropy(SEED_BYTES))
-                opened.inbox.put(i.Drawn(ask, chosen))
-                self._activate(opened)
+                self._choose(opened, ask)
         if opened.asked:
             opened.asked.intersection_update(room.asks())
         due_beat = None if room.due_tick is None else room.due_tick - opened.offset_ticks
@@ -273,6 +263,17 @@ class RoomHost:
             slot = opened.row.room_id % SLOTS
             heapq.heappush(self._due[slot], (due_beat, opened.row.room_id))
         opened.due_beat = due_beat
+
+    def _choose(self, opened: OpenRoom, ask: str) -> None:
+        """Give a room what it asked for; a game that cannot choose breaks this room alone."""
+        game = self._games[opened.row.game]
+        try:
+            chosen = game.choose(ask, opened.room.settings, self._clock.entropy(SEED_BYTES))
+        except Exception as error:
+            self._set_aside(opened, f"nothing was chosen for {ask!r}: {error!r}")
+            return
+        opened.inbox.put(i.Drawn(ask, chosen))
+        self._activate(opened)
 
     def _show(self, work: Work) -> None:
         """Take the state at the end of this tick for those who wait for it."""
@@ -307,6 +308,8 @@ class RoomHost:
 
     def _set_aside(self, opened: OpenRoom, note: str) -> None:
         """Drop a room that cannot go on; an operator finds it as it was last durable."""
+        if opened.gone:
+            return
         log.error("room_set_aside", room_id=opened.row.room_id, game=opened.row.game, note=note)
         self._metrics.rooms_set_aside_total += 1
         self._close_room(opened, LeftCode.SET_ASIDE)
@@ -379,9 +382,3 @@ _REPLY = {
     LeftCode.SET_ASIDE: ReplyCode.ROOM_SET_ASIDE,
     LeftCode.REMOVED: ReplyCode.UNAVAILABLE,
 }
-
-
-def _field_of(error: msgspec.ValidationError) -> str:
-    """Return the part of the body that is at fault, as msgspec names it: ``$[2]``."""
-    _, _, place = str(error).partition(" - at `")
-    return place.removesuffix("`")[:FIELD_CHARS_MAX]

@@ -131,7 +131,7 @@ class Node:
 
     async def _recover(self, waiting: Iterator[RoomRow]) -> None:
         for row in waiting:
-            await self._opening.open(row)
+            await self._opening.recover(row)
 
     async def _open_rows(self) -> tuple[RoomRow, ...]:
         while True:

@@ -21,8 +21,11 @@ log = structlog.get_logger(__name__)
 
 RECOVERIES_AT_ONCE = 4
 OPEN_TIMEOUT_S = 10.0
+# With nobody waiting a long journal is replayed to its end, at 20,000 entries a second or more.
+RECOVER_TIMEOUT_S = 600.0
 SET_ASIDE_TIMEOUT_S = 5.0
-SET_ASIDES_WAITING_MAX = 10_000  # More rooms than a node may hold; past it the note is only logged.
+RETRY_S = 1.0
+NOTE_CHARS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +61,21 @@ class Opening:
         self._locks: dict[int, asyncio.Lock] = {}
         self._claims: Counter[int] = Counter()  # Who has each lock, or waits for it.
         self._places = asyncio.Semaphore(RECOVERIES_AT_ONCE)
-        self._notes: asyncio.Queue[tuple[RoomRow, str]] = asyncio.Queue(SET_ASIDES_WAITING_MAX)
+        # Rooms to be marked as set aside. Bounded by ``rooms_max``: while storage does not take the
+        # marks, it gives no other rooms to open either.
+        self._notes: dict[int, str] = {}
+        self._noted = asyncio.Event()
 
-    async def open(self, row: RoomRow) -> OpenRoom | JoinError:
+    async def open(self, row: RoomRow, timeout_s: float = OPEN_TIMEOUT_S) -> OpenRoom | JoinError:
         """Return the open room, recovering it first if nobody has."""
         standing = self.rooms.get(row.room_id)
         if standing is not None:
             return standing
-        if row.status is not RoomStatus.OPEN:
-            ended = row.status is RoomStatus.ENDED
-            return JoinError(ReplyCode.ROOM_ENDED if ended else ReplyCode.ROOM_SET_ASIDE)
-        owned = self.keeper.owned.get(row.shard)
-        if owned is None:
-            return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
-        if len(self.rooms) >= self._rooms_max:
-            return JoinError(ReplyCode.BUSY, "this node has all the rooms that it may")
+        closed = self._closed(row)
+        if closed is not None:
+            return closed
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S), self._alone(row.room_id):
+            async with asyncio.timeout(timeout_s), self._alone(row.room_id):
                 return await self._open(row)
         except (StorageError, TimeoutError) as error:
             log.warning("room_not_opened", room_id=row.room_id, error=repr(error))
@@ -85,13 +86,34 @@ class Opening:
             self.set_aside(row, str(error))
             return JoinError(ReplyCode.ROOM_SET_ASIDE)
 
+    async def recover(self, row: RoomRow) -> None:
+        """Open a room that was open before, so that what is due in it goes on, however late."""
+        while True:
+            found = await self.open(row, RECOVER_TIMEOUT_S)
+            is_away = isinstance(found, JoinError) and found.code is ReplyCode.UNAVAILABLE
+            if not is_away or row.shard not in self.keeper.owned:
+                return
+            await asyncio.sleep(RETRY_S)
+
+    def _closed(self, row: RoomRow) -> JoinError | None:
+        """Return why a room cannot be opened here, if it cannot."""
+        if row.status is RoomStatus.ENDED:
+            return JoinError(ReplyCode.ROOM_ENDED)
+        if row.status is RoomStatus.SET_ASIDE or row.room_id in self._notes:
+            return JoinError(ReplyCode.ROOM_SET_ASIDE)
+        if row.shard not in self.keeper.owned:
+            return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
+        if len(self.rooms) >= self._rooms_max:
+            return JoinError(ReplyCode.BUSY, "this node has all the rooms that it may")
+        return None
+
     @asynccontextmanager
     async def _alone(self, room_id: int) -> AsyncIterator[None]:
         """Be the only one who replays this room, and one of few who replay any."""
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         self._claims[room_id] += 1
         try:
-            async with self._places, lock:
+            async with lock, self._places:  # Whoever waits for the same room takes no place.
                 yield
         finally:
             self._claims[room_id] -= 1
@@ -103,14 +125,15 @@ class Opening:
         if standing is not None:
             return standing
         current = await self._store.room(row.room_id)
-        if current is None or current.status is not RoomStatus.OPEN:
-            return JoinError(ReplyCode.ROOM_ENDED)
-        owned = self.keeper.owned.get(row.shard)
-        if owned is None:
-            return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
-        opened = await self._recovery.open(current, owned.offset_ticks, self._ring_ticks)
+        if current is None:
+            return JoinError(ReplyCode.NOT_FOUND)
+        closed = self._closed(current)
+        if closed is not None:
+            return closed
+        offset_ticks = self.keeper.owned[row.shard].offset_ticks
+        opened = await self._recovery.open(current, offset_ticks, self._ring_ticks)
         self.opened(opened)
-        return opened
+        return JoinError(ReplyCode.ROOM_SET_ASIDE) if opened.gone else opened
 
     async def refill(self, opened: OpenRoom, closed_tick: int) -> None:
         """Have the room's ring reach back to ``closed_tick`` if a replay can; the room may go on.
@@ -129,22 +152,24 @@ class Opening:
 
     def set_aside(self, row: RoomRow, note: str) -> None:
         """Have the room marked as set aside, as soon as storage takes it."""
-        if self._notes.full():
-            log.error("set_aside_not_noted", room_id=row.room_id, note=note)
-        else:
-            self._notes.put_nowait((row, note))
+        self._notes[row.room_id] = note
+        self._noted.set()
 
     async def run(self) -> None:
         """Write down which rooms were set aside, for ever."""
         while True:
-            row, note = await self._notes.get()
-            try:
-                async with asyncio.timeout(SET_ASIDE_TIMEOUT_S):
-                    await self._store.set_aside(row.room_id, note[:1000])
-            except (StorageError, TimeoutError) as error:
-                log.warning("set_aside_delayed", room_id=row.room_id, error=repr(error))
-                await asyncio.sleep(1)
-                self.set_aside(row, note)
+            await self._noted.wait()
+            self._noted.clear()
+            for room_id, note in tuple(self._notes.items()):
+                try:
+                    async with asyncio.timeout(SET_ASIDE_TIMEOUT_S):
+                        await self._store.set_aside(room_id, note[:NOTE_CHARS_MAX])
+                except (StorageError, TimeoutError) as error:
+                    log.warning("set_aside_delayed", room_id=room_id, error=repr(error))
+                    self._noted.set()
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    del self._notes[room_id]
 
 
 def _nobody(_: OpenRoom) -> None:

@@ -100,6 +100,20 @@ class End(Command, frozen=True, tag=4):
         room.end()
 
 
+class Ask(Command, frozen=True, tag=5):
+    """Have the room ask for something from outside."""
+
+    what: str
+
+    def validate(self, room: Room[Any], seat: int) -> Reason | None:
+        """Refuse nothing."""
+        return None
+
+    def execute(self, room: Room[Any], seat: int) -> None:
+        """Ask."""
+        room.ask(self.what)
+
+
 class Pots(Game[State]):
     """Players put chips into pots."""
 
@@ -107,7 +121,7 @@ class Pots(Game[State]):
     title = "Pots"
     seats_max = 4
     state = State
-    commands: ClassVar[tuple[type[Command], ...]] = (Put, Stake, Ring, End)
+    commands: ClassVar[tuple[type[Command], ...]] = (Put, Stake, Ring, End, Ask)
     reasons = (TOO_MUCH, TABLE_CLOSED)
 
     def sit(self, room: Room[State], seat: int) -> Reason | None:
@@ -118,6 +132,15 @@ class Pots(Game[State]):
     def leave(self, room: Room[State], seat: int) -> None:
         """Take the pot away."""
         room.state.pots.remove(seat)
+
+    def choose(self, ask: str, room_settings: msgspec.Struct, seed: bytes) -> bytes:
+        """Choose anything but the moon."""
+        assert ask != "moon", "nobody has it"
+        return seed
+
+    def drawn(self, room: Room[State], ask: str, data: bytes) -> None:
+        """Add a chip for it."""
+        room.state.total += 1
 
     def due(self, room: Room[State]) -> int | None:
         """Return when the bell rings."""

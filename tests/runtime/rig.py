@@ -17,10 +17,12 @@ from gameserver.runtime.node import Node, NodeSettings
 from gameserver.runtime.opening import JoinError
 from gameserver.runtime.viewers import SharedFrame
 from persistence.interfaces import (
+    INTEGER_MAX,
     Batch,
     CommitAnswer,
     Poisoned,
     RoomRow,
+    SnapshotRow,
     StorageBusy,
     StorageUnavailable,
 )
@@ -69,6 +71,21 @@ class FaultyStore(MemoryStore):
         self.replies_lost = 0
         self.busy_rooms: set[int] = set()
         self.are_busy_named = True
+        self.is_unable_to_set_aside = False
+        self.snapshots_fail = 0
+
+    async def set_aside(self, room_id: int, note: str) -> None:
+        if self.is_unable_to_set_aside:
+            raise StorageUnavailable("away")
+        await super().set_aside(room_id, note)
+
+    async def snapshots(
+        self, room_id: int, until_tick: int = INTEGER_MAX
+    ) -> tuple[SnapshotRow, ...]:
+        if self.snapshots_fail:
+            self.snapshots_fail -= 1
+            raise StorageUnavailable("away")
+        return await super().snapshots(room_id, until_tick)
 
     async def commit(self, batch: Batch) -> CommitAnswer:
         self.batches.append(batch)

@@ -21,7 +21,7 @@ from protocol.messages import (
     Roster,
 )
 from protocol.view import GAME_RECORD
-from tests.runtime.pots import End, Put, Ring, Stake
+from tests.runtime.pots import Ask, End, Put, Ring, Stake
 from tests.runtime.rig import Eyes, FaultyStore, left_codes, node_running
 from tests.virtual import virtual
 
@@ -168,6 +168,58 @@ async def test_a_room_whose_timer_fails_is_set_aside_and_the_others_go_on() -> N
         kept = await rig.store.room(1)
         assert kept is not None
         assert kept.status is RoomStatus.SET_ASIDE
+
+
+@virtual
+async def test_a_game_that_cannot_choose_what_a_room_asks_for_breaks_that_room_alone() -> None:
+    async with node_running(FaultyStore()) as rig:
+        rows = [await rig.room(number) for number in (1, 2)]
+        players = [Eyes(ANN), Eyes(BOB)]
+        for row, eyes in zip(rows, players, strict=True):
+            await rig.join(row, eyes)
+        await rig.done(rows[1], players[1], 1, Ask("the sun"))
+        rig.command(rows[0], players[0], 1, Ask("moon"))
+        await rig.until(lambda: left_codes(players[0]) == [LeftCode.SET_ASIDE])
+        assert await rig.join(rows[0], Eyes(103)) == JoinError(ReplyCode.ROOM_SET_ASIDE)
+        await rig.beats()
+        assert rig.node.host.rooms[2].room.state.total == 1
+        kept = await rig.store.room(1)
+        assert kept is not None
+        assert kept.status is RoomStatus.SET_ASIDE
+        assert "nobody has it" in kept.note
+
+
+@virtual
+async def test_a_room_that_is_about_to_be_set_aside_is_not_opened_again() -> None:
+    async with node_running(FaultyStore()) as rig:
+        row = await rig.room()
+        ann = Eyes(ANN)
+        await rig.join(row, ann)
+        rig.store.is_unable_to_set_aside = True
+        await rig.done(row, ann, 1, Ring(ticks=2, breaks=True))
+        await rig.until(lambda: left_codes(ann) == [LeftCode.SET_ASIDE])
+        await rig.beats()
+        assert await rig.join(row, ann) == JoinError(ReplyCode.ROOM_SET_ASIDE)
+        rig.store.is_unable_to_set_aside = False
+        await asyncio.sleep(2)
+        kept = await rig.store.room(1)
+        assert kept is not None
+        assert kept.status is RoomStatus.SET_ASIDE
+
+
+@virtual
+async def test_rooms_that_could_not_be_opened_at_the_start_are_opened_later() -> None:
+    store = FaultyStore()
+    async with node_running(store) as rig:
+        row = await rig.room()
+        ann = Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.done(row, ann, 1, Ring(ticks=20))
+    store.snapshots_fail = 3
+    async with node_running(store, "n2") as rig:
+        await rig.until(lambda: 1 in rig.node.host.rooms)
+        assert store.snapshots_fail == 0
+        await rig.until(lambda: rig.node.host.rooms[1].room.state.rings == 1)
 
 
 @virtual
