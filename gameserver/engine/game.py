@@ -44,15 +44,13 @@ class Game(Generic[S]):
     def sit(self, room: Room[S], seat: int) -> Reason | None:
         """Take in a new player, or say why not. The seat's record is there already.
 
-        The seat's bit is clear in every ``seen_by``, whatever an earlier player there was shown.
+        A player begins with nothing: the seat's bit is clear in every ``seen_by``, and records that
+        are the seat's from before belong to no seat once the player is in. What is shown to the
+        player, or belongs to the player, is given here or later.
         """
 
     def leave(self, room: Room[S], seat: int) -> None:
-        """Let a player go for good. The seat's record is still there.
-
-        Records that belong to the seat after this belong to no seat any more, so that nothing
-        private reaches whoever sits there next.
-        """
+        """Let a player go for good. The seat's record is still there."""
 
     def lose(self, room: Room[S], seat: int) -> None:
         """Note that a player's connection is gone; the seat stays."""

@@ -177,8 +177,7 @@ class Record:
         self.unmake()
 
     def disown(self) -> None:
-        """Belong to no seat any more, past the log: the player whose it was is gone for good."""
-        del self._changes.owned[self.seat][self.record_number]
+        """Belong to no seat any more, past the log: the seat is somebody else's now."""
         self.__dict__["seat"] = NO_SEAT
 
     def remake(self) -> None:

@@ -209,7 +209,7 @@ class Tick:
         number = next((at for at, seat in enumerate(taken) if at != seat), len(taken))
         if number >= room.game.seats_max:
             return c.ROOM_FULL
-        mark = room.mark()
+        mark, earlier = room.mark(), room.changes.owned.pop(number, {})
         for _, record in sorted(room.changes.shown.items()):
             record.seen_by &= ~(1 << number)  # What an earlier player at this seat was shown.
         room.seats.add(number, Seat(account=account, since_tick=room.now), seat=number)
@@ -217,7 +217,10 @@ class Tick:
         if reason is not None:
             assert room.reasons[reason.code] == reason, "The game lists its reasons."
             room.undo_to(mark)
+            room.changes.owned[number] = earlier
             return reason
+        for record in earlier.values():
+            record.disown()
         left = room.left.pop(account, None)
         room.windows[number] = Window() if left is None else left
         room.seat_by_account[account] = number
@@ -332,8 +335,6 @@ def give_up(room: Room[Any], seat: int) -> None:
     if len(room.left) > LEFT_WINDOWS_MAX:
         del room.left[next(iter(room.left))]
     room.seats.remove(seat)
-    for record in tuple(room.changes.owned[seat].values()):
-        record.disown()
     room.vacated.append(seat)
 
 

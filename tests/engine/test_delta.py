@@ -48,7 +48,7 @@ def test_nothing_of_an_untidy_player_reaches_the_next_one_at_the_seat(
     guard = Guard(play)
     for _ in run(play, ticks):
         guard.check()
-    for _ in range(5):
+    for _ in range(5):  # The bell rings, if it was set.
         play.tick()
         guard.check()
     assume(play.room.due_tick is None)  # Or a rule may well show old things to new players.

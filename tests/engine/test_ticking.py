@@ -14,6 +14,7 @@ from gameserver.engine.commands import (
     Reason,
 )
 from gameserver.engine.effects import Result
+from gameserver.engine.records import NO_SEAT
 from gameserver.engine.ticking import LEFT_WINDOWS_MAX, RoomBroken
 from tests.engine import toy
 from tests.engine.playing import GAME, seated
@@ -95,6 +96,22 @@ def test_sitting_down_clears_what_an_earlier_player_was_shown_before_the_game_ma
     theirs = [card.record_number for card in play.state.cards if card.seen_by & 1]
     assert len(theirs) == 1
     assert mine != theirs
+
+
+def test_records_that_were_a_seats_before_somebody_sat_there_are_nobodys() -> None:
+    play = seated(tidy=False)
+    (diary,) = (one for one in play.state.diaries if one.seat == 0)
+    play.leave(0)
+    assert diary.seat == 0
+    play.command(1, Act(steps=((0, 1, 0),)))  # The flag is up: whoever sits down is refused.
+    assert play.try_sit("eve") == toy.NO_PLACE
+    assert diary.seat == 0
+    play.command(1, Act(steps=((0, 1, 1),)))
+    assert play.sit("eve") == 0
+    assert diary.seat == NO_SEAT
+    assert diary.record_number not in play.watcher(0).view.records
+    assert [one.seat for one in play.state.diaries if one is not diary] == [1, 2, 0]
+    play.check_all()
 
 
 def test_a_connection_is_lost_and_regained_once() -> None:
