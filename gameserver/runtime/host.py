@@ -288,18 +288,10 @@ class RoomHost:
     # --- What the committer tells.
 
     async def _release(self, works: Sequence[Work], answer: CommitAnswer) -> None:
-        lost = answer.fenced | answer.regressed
         self.releaser.balances(answer)  # First, so that whoever reads an outcome has its balance.
         for work in works:
-            opened = work.opened
-            if opened.row.shard not in self._keeper.owned and not opened.gone:
-                self._close_room(opened, LeftCode.REMOVED)
-            if not opened.gone:
+            if not work.opened.gone:
                 await self.releaser.release(work, answer)
-        if lost:  # Their rooms that decided nothing are gone as well.
-            for opened in tuple(self.rooms.values()):
-                if opened.row.shard in lost:
-                    self._close_room(opened, LeftCode.REMOVED)
 
     def _shard_lost(self, shard: int) -> None:
         """Close all rooms of a shard that is not ours any more, and tell their viewers."""

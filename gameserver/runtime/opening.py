@@ -132,6 +132,9 @@ class Opening:
             return closed
         offset_ticks = self.keeper.owned[row.shard].offset_ticks
         opened = await self._recovery.open(current, offset_ticks, self._ring_ticks)
+        closed = self._closed(current)
+        if closed is not None:  # The shard was lost meanwhile, or other rooms took all places.
+            return closed
         self.opened(opened)
         return JoinError(ReplyCode.ROOM_SET_ASIDE) if opened.gone else opened
 
