@@ -137,14 +137,13 @@ class Releaser:
         if not self._audience.met(join):
             self._audience.note_absence(opened, viewer.account)
             return
+        if join.request is None:
+            self._catch_up(opened, shown)
+            return
         if seat is None:
             reason = opened.room.reasons.get(shown.refused)
             code = _REFUSED.get(reason.name if reason else "", ReplyCode.REFUSED)
-            assert join.request is not None, "Who is in the room has a seat, or watches."
             viewer.send(codec.reply_error(join.request, code, reason.name if reason else ""))
-            return
-        if join.request is None:
-            self._catch_up(opened, shown)
             return
         missed, why = self._missed(opened, shown)
         self._audience.enter(opened, viewer, seat, _begins_after(shown, missed))
@@ -158,7 +157,7 @@ class Releaser:
                     game=row.game,
                     rules_version=opened.room.game.rules_version,
                     seat=seat,
-                    highest_number=shown.highest_number,
+                    highest_number=opened.highest_number(viewer.account),
                     resume=int(missed is not None),
                     reason=why,
                 )

@@ -21,10 +21,9 @@ def shown(join: Join, output: TickOutput) -> Shown:
         return Shown(join, room.entry_tick, None, refused)
     public, private = room.full(seat)
     if seat is None:
-        return Shown(join, room.entry_tick, WATCHING, 0, 0, public, private)
+        return Shown(join, room.entry_tick, WATCHING, 0, public, private)
     opened.names[join.viewer.account] = join.viewer.name
-    highest, since_tick = room.windows[seat].highest, room.seats[seat].since_tick
-    return Shown(join, room.entry_tick, seat, 0, highest, public, private, since_tick)
+    return Shown(join, room.entry_tick, seat, 0, public, private, room.seats[seat].since_tick)
 
 
 def roster(opened: OpenRoom) -> Roster | None:

@@ -53,7 +53,6 @@ class Shown:
     tick: int
     seat: int | None
     refused: int = 0
-    highest_number: int = 0
     public: bytes = b""
     private: bytes = b""
     since_tick: int = 0
@@ -88,6 +87,19 @@ class OpenRoom:
     active: bool = False
     stalled_since_ns: int | None = None
     gone: bool = False
+
+    def highest_number(self, account: int) -> int:
+        """Return the highest command number that any connection of an account has used by now.
+
+        It is newer than the state that a joining one is shown: an older connection may have sent
+        commands since, and the newer one must not give their numbers to others.
+        """
+        room = self.room
+        seat = room.seat_of(account)
+        window = room.left.get(account) if seat is None else room.windows[seat]
+        decided = 0 if window is None else window.highest
+        waiting = [one.number for one in self.inbox.commands if one.seat == seat]
+        return max(decided, *waiting) if waiting else decided
 
     def wants_refill(self, closed_tick: int) -> bool:
         """Tell whether somebody who stood at ``closed_tick`` could be helped by a replay."""
