@@ -153,7 +153,7 @@ def test_a_mistake_in_usage_or_settings_exits_with_2(
 def test_every_error_that_a_person_can_mend_has_its_code(
     error: Exception, code: int | None
 ) -> None:
-    assert cli.exit_code(error) == code
+    assert exit_code(error) == code
 
 
 def test_a_database_that_does_not_answer_exits_with_3(tmp_path: Path) -> None:
@@ -192,3 +192,29 @@ def test_a_server_is_healthy_while_it_runs_and_sigterm_ends_it_with_0(tmp_path: 
     result = run("health", "--admin-port", port)
     assert result.exit_code == 1
     assert "no answer" in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("ledger", "check"), ("journal", "verify"), ("rooms",), ("rooms", "show", "1")],
+)
+def test_where_nothing_is_kept_there_is_nothing_to_look_at(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    result = run(*words, "--data-dir", str(tmp_path / "none"))
+    assert result.exit_code == 2
+    assert "error: data_dir: there is no" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_memory_store_has_no_books() -> None:
+    result = run("ledger", "check", "--store", "memory")
+    assert result.exit_code == 2
+    assert "nothing is kept" in result.stderr
+
+
+def test_commands_for_operators_explain_themselves() -> None:
+    for words in (("ledger",), ("journal",), ("journal", "prune"), ("rooms", "reopen")):
+        result = run(*words, "--help")
+        assert result.exit_code == 0
+        assert "Usage: " in result.output

@@ -47,6 +47,7 @@ async def test_open_rooms_keep_what_their_snapshots_need(
     assert told(report) == ""
     ((link,),) = await fetch(own_dsn, "SELECT max(link) FROM journal_floor WHERE shard = 1")
     assert f"shard 1: verified from link {link + 1} on" in report.notes
+    assert await fetch(own_dsn, "SELECT * FROM broken_link") == []
     assert told(await books(own_dsn)) == ""
 
 
@@ -83,6 +84,7 @@ async def test_rooms_that_have_ended_lose_their_snapshots_with_their_last_entry(
     assert await fetch(own_dsn, "SELECT 1 FROM journal") == []
     assert await prune(own_dsn, DAY_S) == Pruned(0, 0, 0, 0)
     assert told(await journal(own_dsn)) == ""
+    assert await fetch(own_dsn, "SELECT * FROM broken_link") == []
 
 
 async def test_a_pruned_room_is_recovered_and_goes_on(empty_dsn: str) -> None:
