@@ -22,6 +22,7 @@ import uvloop
 
 from gameserver.config import Config, ConfigError
 from gameserver.engine.game import Game
+from gameserver.exits import EXIT_DRAIN_RAN_OUT
 from gameserver.games import conquest, keno, quiz
 from gameserver.games.quiz.bank import Bank, ContentError, parse_bank
 from gameserver.net.dispatch import Services
@@ -50,7 +51,6 @@ T = TypeVar("T")
 KEYS_FILE = "keys.json"
 HEADS_FILE = "journal-heads.jsonl"
 POSTGRES_DIR = "postgres"
-DRAIN_RAN_OUT = 143
 GOODBYES_SPREAD_S = 0.5  # Clients that are told to come back do not all come in the same moment.
 SETTLE_S = 0.2  # A few ticks, so that rooms note who has gone.
 
@@ -154,7 +154,7 @@ async def _drain(config: Config, net: NetServer, node: Node, running: asyncio.Ta
         log.error("drain_ran_out")
         running.cancel()
         await net.stop()
-        return DRAIN_RAN_OUT
+        return EXIT_DRAIN_RAN_OUT
     await net.stop()
     log.info("drain_ended")
     return 0
@@ -167,7 +167,7 @@ async def _told_to_stop() -> None:
 
     def stop() -> None:
         if told.is_set():
-            os._exit(DRAIN_RAN_OUT)
+            os._exit(EXIT_DRAIN_RAN_OUT)
         told.set()
 
     for one in (signal.SIGTERM, signal.SIGINT):

@@ -17,9 +17,6 @@ import click
 from gameserver import __version__, app, cli_operating
 from gameserver.cli_parts import (
     DATABASE,
-    EXIT_CODES,
-    EXIT_FAILED,
-    EXIT_OK,
     LOGGING,
     as_json,
     configured,
@@ -29,8 +26,8 @@ from gameserver.cli_parts import (
     print_json,
     print_table,
 )
-from gameserver.cli_parts import exit_code as exit_code
 from gameserver.config import Config, ConfigError, settings, shown
+from gameserver.exits import EXIT_CODES, EXIT_FAILED, EXIT_OK
 
 HEALTH_TIMEOUT_S = 2.0
 LIBRARIES = ("websockets", "msgspec", "aiohttp", "uvloop", "asyncpg", "cryptography")

@@ -13,9 +13,6 @@ import msgspec
 from gameserver import operating
 from gameserver.cli_parts import (
     DATABASE,
-    EXIT_CODES,
-    EXIT_FAILED,
-    EXIT_OK,
     LOGGING,
     as_json,
     configured,
@@ -25,6 +22,7 @@ from gameserver.cli_parts import (
     print_json,
     print_table,
 )
+from gameserver.exits import EXIT_CODES, EXIT_FAILED, EXIT_OK
 from gameserver.services.audit.report import Report
 
 ROOM_HEADS = ("room", "code", "game", "status", "note")

@@ -1,6 +1,6 @@
-"""What all commands of the command line share: settings as flags, failures as exit codes, tables.
+"""What all commands of the command line share: settings as flags, tables, failures in one line.
 
-It knows every error that a person can do something about, and prints each as one line.
+Which failures a person can do something about, and their codes, is in `gameserver.exits`.
 """
 
 import os
@@ -15,33 +15,7 @@ import msgspec
 
 from gameserver import logs
 from gameserver.config import Config, Loaded, Setting, load, settings
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_DATABASE = 3
-EXIT_PORT = 4
-EXIT_DRAIN_RAN_OUT = 143
-EXIT_CODES = """\b
-Exit codes:
-  0    ok
-  1    failed while running
-  2    usage or configuration
-  3    database unreachable, or its schema is newer than this server
-  4    port in use
-  143  ended by SIGTERM before everything was handed over"""
-
-# By package and name, because the command line knows the application and nothing below it.
-ERROR_CODES = {
-    ("gameserver", "ConfigError"): EXIT_USAGE,
-    ("gameserver", "PortInUse"): EXIT_PORT,
-    ("gameserver", "ListenFailed"): EXIT_USAGE,
-    ("persistence", "StorageError"): EXIT_DATABASE,
-    ("persistence", "ServerFailed"): EXIT_DATABASE,
-    ("persistence", "WrongMajor"): EXIT_DATABASE,
-    ("persistence", "EmbeddedError"): EXIT_USAGE,
-    ("persistence", "KeysUnusable"): EXIT_USAGE,
-}
+from gameserver.exits import exit_code
 
 DATABASE = frozenset({"store", "postgres", "data_dir"})
 LOGGING = frozenset({"log_level", "log_format"})
@@ -91,16 +65,6 @@ def one_line_errors() -> Iterator[None]:
         if code is None:
             raise  # A mistake of ours: it is shown whole, and Python exits with 1.
         fail(code, _told(error))
-
-
-def exit_code(error: Exception) -> int | None:
-    """Return the code to exit with because of ``error``, or None if nobody can mend it."""
-    for kind in type(error).__mro__:
-        code = ERROR_CODES.get((kind.__module__.partition(".")[0], kind.__qualname__))
-        if code is not None:
-            return code
-    # A directory or file that was named in a setting: the data directory, most often.
-    return EXIT_USAGE if isinstance(error, OSError) and error.filename else None
 
 
 def _told(error: Exception) -> str:

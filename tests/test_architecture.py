@@ -45,19 +45,20 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "gameserver.logs": ("gameserver.config", "gameserver.engine", "protocol"),
     "gameserver.app": (
         *("gameserver.net", *BELOW_NET, "gameserver.games"),
-        *("gameserver.config", "gameserver.logs", "persistence"),
+        *("gameserver.config", "gameserver.exits", "gameserver.logs", "persistence"),
     ),
     # What operators ask for, put together like the server and beside it.
-    "gameserver.operating": (
-        *("gameserver.app", *BELOW_NET, "gameserver.config", "persistence"),
-    ),
-    "gameserver.cli_parts": ("gameserver.config", "gameserver.logs"),
+    "gameserver.operating": (*("gameserver.app", *BELOW_NET, "gameserver.config", "persistence"),),
+    # Which of all errors below a person can mend.
+    "gameserver.exits": ("gameserver.net", "gameserver.config", "persistence"),
+    "gameserver.cli_parts": ("gameserver.exits", "gameserver.config", "gameserver.logs"),
     "gameserver.cli_operating": (
         *("gameserver.operating", "gameserver.services.audit.report", "gameserver.cli_parts"),
+        "gameserver.exits",
     ),
     "gameserver.cli": (
         *("gameserver.app", "gameserver.cli_parts", "gameserver.cli_operating"),
-        *("gameserver.config", "gameserver.logs"),
+        *("gameserver.config", "gameserver.exits", "gameserver.logs"),
     ),
     "gameserver.__main__": ("gameserver.cli",),
 }

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from gameserver import __version__, cli
 from gameserver.config import ConfigError, settings
+from gameserver.exits import exit_code
 from gameserver.net.listener import ListenFailed, PortInUse
 from persistence.embedded import (
     BinariesMissing,
