@@ -152,8 +152,8 @@ class Records(Protocol):
     def chained(self) -> AsyncIterator[ChainedEntry]:
         """Yield all entries, by shard, link and place."""
 
-    def signed_heads(self) -> AsyncIterator[SignedHead]:
-        """Yield all signed heads, by shard and link."""
+    def signed_heads(self, shard: int) -> AsyncIterator[SignedHead]:
+        """Yield a shard's signed heads by link."""
 
     def rooms(self) -> AsyncIterator[RoomRow]:
         """Yield all rooms, oldest first."""

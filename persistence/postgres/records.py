@@ -99,12 +99,13 @@ class PostgresRecords:
             " ORDER BY shard, link, place, room_id, number",
         )
 
-    def signed_heads(self) -> AsyncIterator[SignedHead]:
-        """Yield all signed heads, by shard and link."""
+    def signed_heads(self, shard: int) -> AsyncIterator[SignedHead]:
+        """Yield a shard's signed heads by link."""
         return self._rows(
             lambda row: SignedHead(*row),
             "SELECT shard, link, epoch, head, signed_ms, key_id, signature FROM signed_head"
-            " ORDER BY shard, link, epoch",
+            " WHERE shard = $1 ORDER BY link, epoch",
+            shard,
         )
 
     def rooms(self) -> AsyncIterator[RoomRow]:

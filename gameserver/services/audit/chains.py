@@ -8,13 +8,21 @@ of its row, which names the very one that was touched.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from gameserver.engine import inputs as i
 from gameserver.runtime.batching import Seals, entry_identity
+from gameserver.services.audit.heads import Heads
 from gameserver.services.audit.report import Report
-from persistence.auditing import ChainedEntry, LinkRow, Records, ShardHead, SignedHead
+from persistence.auditing import (
+    ChainedEntry,
+    FloorRow,
+    LinkRow,
+    Records,
+    ShardHead,
+    SignedHead,
+)
 from persistence.interfaces import NO_HEAD, chained
 
 Place = tuple[int, int]  # Shard and link.
@@ -22,20 +30,27 @@ Place = tuple[int, int]  # Shard and link.
 
 @dataclass(slots=True)
 class _Chain:
-    """How far the chain of one shard was followed."""
+    """How far the chain of one shard was followed.
+
+    ``signed`` are the heads that a node has signed, ``heads`` what is kept of the same links.
+    """
 
     shard: int
     link: int = 0
     head: bytes = NO_HEAD
     floor_link: int = 0
+    signed: list[SignedHead] = field(default_factory=list)
+    heads: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Progress:
-    """How far all chains and rooms were followed."""
+    """How far all rooms were followed, and the chain that is followed now."""
 
-    heads: dict[Place, bytes] = field(default_factory=dict)  # Those that somebody has signed.
-    chains: dict[int, _Chain] = field(default_factory=dict)
+    chain: _Chain | None = None
+    floors: dict[int, FloorRow] = field(default_factory=dict)
+    ends: dict[int, ShardHead] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
     last_numbers: dict[int, int] = field(default_factory=dict)
     last_ticks: dict[int, int] = field(default_factory=dict)
 
@@ -49,26 +64,43 @@ class ChainCheck:
         self._report = report
         self._progress = _Progress()
 
-    async def run(self, signed: Iterable[SignedHead]) -> dict[int, int]:
-        """Check everything; return the number of each room's last entry.
-
-        ``signed`` are heads whose signatures are good, wherever they were kept.
-        """
-        progress, report = self._progress, self._report
-        signed = list(signed)
-        progress.heads = {(row.shard, row.link): NO_HEAD for row in signed}
-        for floor in await self._records.floors():
-            chain = _Chain(floor.shard, floor.link, floor.head, floor.link)
-            progress.chains[floor.shard] = chain
-            report.note(f"shard {floor.shard}: verified from link {floor.link + 1} on")
-            progress.heads[floor.shard, floor.link] = floor.head
+    async def run(self, heads: Heads) -> dict[int, int]:
+        """Check everything; return the number of each room's last entry."""
+        progress, records = self._progress, self._records
+        progress.floors = {row.shard: row for row in await records.floors()}
+        progress.ends = {row.shard: row for row in await records.shards()}
+        for floor in progress.floors.values():
+            self._report.note(f"shard {floor.shard}: verified from link {floor.link + 1} on")
         async for link, rows in self._grouped():
-            self._follow(link, rows)
-        ends = {row.shard: row for row in await self._records.shards()}
-        for shard in sorted(ends.keys() | progress.chains.keys()):
-            self._check_end(ends.get(shard), progress.chains.get(shard) or _Chain(shard))
-        self._check_signed(signed)
+            shard = link[0] if isinstance(link, tuple) else link.shard
+            chain = progress.chain
+            if chain is None or chain.shard != shard:
+                if chain is not None:
+                    self._end(chain)
+                chain = progress.chain = await self._begun(shard, heads)
+            self._follow(chain, link, rows)
+        if progress.chain is not None:
+            self._end(progress.chain)
+        others = progress.ends.keys() | progress.floors.keys() | heads.shards
+        for shard in sorted(others - progress.done):
+            self._end(await self._begun(shard, heads))
         return progress.last_numbers
+
+    async def _begun(self, shard: int, heads: Heads) -> _Chain:
+        chain = _Chain(shard, signed=await heads.of(shard))
+        chain.heads = {row.link: NO_HEAD for row in chain.signed}
+        floor = self._progress.floors.get(shard)
+        if floor is not None:
+            chain.link = chain.floor_link = floor.link
+            chain.head = chain.heads[floor.link] = floor.head
+        return chain
+
+    def _end(self, chain: _Chain) -> None:
+        self._progress.done.add(chain.shard)
+        end = self._progress.ends.get(chain.shard)
+        if end is not None or chain.link:
+            self._check_end(end, chain)
+        self._check_signed(chain)
 
     async def _grouped(self) -> AsyncIterator[tuple[LinkRow | Place, list[ChainedEntry]]]:
         """Yield each link with its entries; only its place where the link itself is missing."""
@@ -88,10 +120,8 @@ class ChainCheck:
             yield link, []
             link = await anext(links, None)
 
-    def _follow(self, link: LinkRow | Place, rows: list[ChainedEntry]) -> None:
-        report, progress = self._report, self._progress
-        shard, number = link if isinstance(link, tuple) else (link.shard, link.link)
-        chain = progress.chains.setdefault(shard, _Chain(shard))
+    def _follow(self, chain: _Chain, link: LinkRow | Place, rows: list[ChainedEntry]) -> None:
+        report = self._report
         report.count("entries", len(rows))
         for row in rows:
             self._check_entry(chain, row)
@@ -99,8 +129,8 @@ class ChainCheck:
             first = rows[0].entry
             report.find(
                 f"the link of {len(rows)} entries is missing",
-                shard=shard,
-                link=number,
+                shard=chain.shard,
+                link=link[1],
                 room=first.room_id,
                 entry=first.number,
             )
@@ -108,8 +138,8 @@ class ChainCheck:
         report.count("links")
         self._check_link(chain, link, rows)
         chain.link, chain.head = link.link, link.head
-        if (shard, number) in progress.heads:
-            progress.heads[shard, number] = link.head
+        if link.link in chain.heads:
+            chain.heads[link.link] = link.head
 
     def _check_link(self, chain: _Chain, link: LinkRow, rows: list[ChainedEntry]) -> None:
         report = self._report
@@ -182,16 +212,15 @@ class ChainCheck:
             what = "the shard's row has another head than its last link"
             report.find(what, shard=chain.shard, link=end.link)
 
-    def _check_signed(self, signed: list[SignedHead]) -> None:
-        for row in signed:
-            chain = self._progress.chains.get(row.shard) or _Chain(row.shard)
+    def _check_signed(self, chain: _Chain) -> None:
+        for row in chain.signed:
             if row.link < chain.floor_link:
                 continue  # What it vouched for was pruned.
             self._report.count("signed_heads")
             if row.link > chain.link:
                 what = f"links up to {row.link} were signed, and the last kept is {chain.link}"
                 self._report.find(what, shard=row.shard, link=chain.link + 1)
-            elif self._progress.heads[row.shard, row.link] != row.head:
+            elif chain.heads[row.link] != row.head:
                 what = "a node has signed another head for it"
                 self._report.find(what, shard=row.shard, link=row.link)
 

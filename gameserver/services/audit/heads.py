@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gameserver.services.audit.report import Report
 from persistence.auditing import Records, SignedHead, is_signed, key_id
+from persistence.interfaces import SHARDS
 
 TAIL_BYTES = 64 * 1024  # More than the lines that are added at once.
 
@@ -76,26 +77,42 @@ def read_heads(lines: Iterable[str]) -> list[SignedHead]:
     return [row for shard in sorted(heads) for row in heads[shard]]
 
 
-async def good_heads(
-    records: Records, lines: Iterable[str], key: Ed25519PublicKey, report: Report
-) -> list[SignedHead]:
-    """Return the heads of database and file whose signatures are good; find fault with others."""
-    rows = [("database", row) async for row in records.signed_heads()]
-    try:
-        rows += [("file", row) for row in read_heads(lines)]
-    except BadLine as error:
-        report.find(f"file of heads: {error}")
-    good: list[SignedHead] = []
-    for where, row in rows:
-        if row.key_id != key_id(key):
-            what = f"the signed head in the {where} was made with another key"
-            report.find(what, shard=row.shard, link=row.link)
-        elif not is_signed(row, key):
-            what = f"the signed head in the {where} has a signature that is not its own"
-            report.find(what, shard=row.shard, link=row.link)
-        else:
-            good.append(row)
-    return good
+class Heads:
+    """The heads of database and file, shard by shard, with signatures that are good."""
+
+    def __init__(
+        self, records: Records, lines: Iterable[str], key: Ed25519PublicKey, report: Report
+    ) -> None:
+        self._records = records
+        self._key = key
+        self._report = report
+        self._in_file: dict[int, list[SignedHead]] = {}
+        try:
+            for row in read_heads(lines):
+                self._in_file.setdefault(row.shard, []).append(row)
+        except BadLine as error:
+            report.find(f"file of heads: {error}")
+
+    @property
+    def shards(self) -> set[int]:
+        """Return all shards of which a head may have been signed."""
+        return set(range(SHARDS)) | self._in_file.keys()
+
+    async def of(self, shard: int) -> list[SignedHead]:
+        """Return the heads of a shard; find fault with those that nobody has signed."""
+        rows = [("database", row) async for row in self._records.signed_heads(shard)]
+        rows += [("file", row) for row in self._in_file.get(shard, ())]
+        good: list[SignedHead] = []
+        for where, row in rows:
+            if row.key_id != key_id(self._key):
+                what = f"the signed head in the {where} was made with another key"
+            elif not is_signed(row, self._key):
+                what = f"the signed head in the {where} has a signature that is not its own"
+            else:
+                good.append(row)
+                continue
+            self._report.find(what, shard=row.shard, link=row.link)
+        return good
 
 
 async def gone_backwards(

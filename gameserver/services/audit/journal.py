@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gameserver.engine.game import Game
 from gameserver.runtime.batching import Seals
 from gameserver.services.audit.chains import ChainCheck
-from gameserver.services.audit.heads import good_heads
+from gameserver.services.audit.heads import Heads
 from gameserver.services.audit.replays import ReplayCheck
 from gameserver.services.audit.report import Report
 from persistence.auditing import Records
@@ -32,8 +32,8 @@ async def verify_journal(
 ) -> Report:
     """Return what is wrong with the journal; with ``room_id`` snapshots and replays of one room."""
     report = Report()
-    signed = await good_heads(records, trust.lines, trust.key, report)
-    last_numbers = await ChainCheck(records, trust.seals, report).run(signed)
+    heads = Heads(records, trust.lines, trust.key, report)
+    last_numbers = await ChainCheck(records, trust.seals, report).run(heads)
     rooms = [row async for row in records.rooms()]
     check = ReplayCheck(records, trust.games, trust.seals, report)
     for row in rooms:
