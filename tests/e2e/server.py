@@ -22,9 +22,10 @@ STOP_S = 30.0
 class ServerProcess:
     """`gameserver serve` with its own data directory. The first start chooses the port."""
 
-    def __init__(self, data_dir: Path, *flags: str) -> None:
+    def __init__(self, data_dir: Path, *flags: str, games_dir: Path = ROOT) -> None:
         self.data_dir = data_dir
         self.flags = flags
+        self.games_dir = games_dir
         self.port = 0
         self.admin_port = 0
         self.events: list[dict[str, Any]] = []
@@ -51,7 +52,7 @@ class ServerProcess:
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{self.games_dir}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -99,9 +100,9 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def running(data_dir: Path, *flags: str) -> Iterator[ServerProcess]:
+def running(data_dir: Path, *flags: str, games_dir: Path = ROOT) -> Iterator[ServerProcess]:
     """Give a server that runs, and end it afterwards whatever happened."""
-    server = ServerProcess(data_dir, *flags)
+    server = ServerProcess(data_dir, *flags, games_dir=games_dir)
     server.start()
     try:
         yield server
