@@ -107,7 +107,9 @@ class Releaser:
             self._rule(work, {verdict.reference: verdict for verdict in answer.verdicts})
         now_ms = self._clock.wall_ms()
         for name, code, arrival_ms in output.counts:
-            self._metrics.count_command(name, _outcome_name(code), now_ms - arrival_ms)
+            # The wall's clock may have been set back meanwhile.
+            latency_ms = max(now_ms - arrival_ms, 0)
+            self._metrics.count_command(name, _outcome_name(code), latency_ms)
         for leave in work.left:
             if self._audience.met(leave):
                 leave.viewer.send(codec.reply_ok(leave.request, []))
@@ -197,21 +199,18 @@ class Releaser:
         if seat is None or opened.viewers.get(viewer) != seat:
             return
         self._metrics.caught_up_total += 1
-        closed_tick = shown.join.closed_tick
-        missed = None
-        if closed_tick is not None and closed_tick >= 0:
-            missed = opened.ring.since(closed_tick)
-        viewer.joined(opened.row.room_id, seat, _begins_after(shown, missed))
+        room_id, closed_tick = opened.row.room_id, shown.join.closed_tick or 0
+        missed = opened.ring.since(closed_tick) if closed_tick >= 0 else None
+        viewer.joined(room_id, seat, _begins_after(shown, missed))
         if missed is None:
             self._send_full(viewer, opened, shown)
+            told = [outcome for outcome in shown.outcomes if outcome.tick > closed_tick]
+            if told:  # A full state has none, and those that were missed come only once.
+                viewer.send(codec.outcomes(room_id, told))
         elif missed:
-            private, shared = merged(opened.row.room_id, missed, seat)
-            viewer.deliver(
-                opened.row.room_id,
-                shown.tick,
-                private,
-                None if shared is None else SharedFrame(shared),
-            )
+            private, shared = merged(room_id, missed, seat)
+            frame = None if shared is None else SharedFrame(shared)
+            viewer.deliver(room_id, shown.tick, private, frame)
 
     def _send_full(self, viewer: Viewer, opened: OpenRoom, shown: Shown) -> None:
         full = codec.full(opened.row.room_id, shown.tick, shown.public, shown.private)

@@ -5,6 +5,7 @@ Taken then, because the room may be ticks ahead when that tick is durable and it
 
 from __future__ import annotations
 
+from gameserver.engine.commands import Code, Outcome, outcome
 from gameserver.engine.output import TickOutput
 from gameserver.runtime.work import WATCHING, Join, OpenRoom, Roster, Shown
 
@@ -23,7 +24,18 @@ def shown(join: Join, output: TickOutput) -> Shown:
     if seat is None:
         return Shown(join, room.entry_tick, WATCHING, 0, public, private)
     opened.names[join.viewer.account] = join.viewer.name
-    return Shown(join, room.entry_tick, seat, 0, public, private, room.seats[seat].since_tick)
+    since_tick = room.seats[seat].since_tick
+    told = _outcomes(opened, seat) if join.request is None else ()
+    return Shown(join, room.entry_tick, seat, 0, public, private, since_tick, told)
+
+
+def _outcomes(opened: OpenRoom, seat: int) -> tuple[Outcome, ...]:
+    room = opened.room
+    return tuple(
+        outcome(number, tick, code, room.reasons)
+        for number, (_, code, tick) in room.windows[seat].known.items()
+        if code != Code.PENDING
+    )
 
 
 def roster(opened: OpenRoom) -> Roster | None:

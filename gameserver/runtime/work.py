@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from gameserver.engine.commands import Outcome
 from gameserver.engine.inbox import Inbox
 from gameserver.engine.output import TickOutput
 from gameserver.engine.room import Room
@@ -46,7 +47,8 @@ class Shown:
     ``tick`` is that of the room's last entry, not of the moment: only entries survive a crash, so
     only from an entry's tick can anybody resume.
     A seat of None means that the room refused, for the reason with code ``refused``. Whoever was
-    here before ``since_tick`` was on another seat.
+    here before ``since_tick`` was on another seat. ``outcomes`` are the last ones of a viewer that
+    has missed something: they may have been in what it missed.
     """
 
     join: Join
@@ -56,6 +58,7 @@ class Shown:
     public: bytes = b""
     private: bytes = b""
     since_tick: int = 0
+    outcomes: tuple[Outcome, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from gameserver.runtime import ring
 from gameserver.runtime.opening import JoinError
 from persistence.interfaces import Hold, RoomStatus, ShardMark, SnapshotRow
 from protocol.messages import (
@@ -485,6 +488,30 @@ async def test_a_slow_viewer_catches_up_with_one_merged_delta() -> None:
         await rig.beats()
         assert len(eve.of(Full)) == 2
         rig.check_views(row, eve)
+
+
+@virtual
+async def test_who_catches_up_by_a_full_state_misses_no_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ring, "RING_BYTES_MAX", 100)
+    async with node_running(FaultyStore()) as rig:
+        row = await rig.room()
+        ann = Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.done(row, ann, 1, Put(1))
+        closed_tick = ann.closed_tick(1)
+        ann.is_slow = True
+        for number in range(2, 7):
+            rig.command(row, ann, number, Put(number * 3))
+            await rig.beats(2)
+        ann.is_slow = False
+        rig.node.host.catch_up(1, ann, closed_tick)
+        await rig.beats()
+        assert len(ann.of(Full)) == 2
+        told = [(one.number, one.name) for one in ann.outcomes()]
+        assert told == [(1, ""), (2, ""), (3, ""), *((n, "TOO_MUCH") for n in (4, 5, 6))]
+        rig.check_views(row, ann)
 
 
 @virtual
