@@ -67,7 +67,7 @@ class Commands:
         self._send = send
         # By number, in ascending order. Bounded by COMMANDS_UNANSWERED_MAX; one more is refused.
         self._open: dict[int, _Open] = {}
-        self._next_number = 1
+        self._next_number = 0  # Below any number; the first join says where to begin.
         self._live = False
         self._ended: ClientError | None = None
 
@@ -98,9 +98,14 @@ class Commands:
         return number
 
     def resume(self, highest_number: int) -> None:
-        """Go on after a join: send what is unanswered, number on above both sides' highest."""
+        """Go on after a join: send what is unanswered, number on above both sides' highest.
+
+        Where other devices may have numbered, it goes on somewhere above: two devices that chose
+        the same number would each take the outcome of the other's command for its own.
+        """
         self._live = True
-        self._next_number = max(self._next_number, highest_number + 1)
+        if highest_number >= self._next_number:
+            self._next_number = highest_number + 1 + self._options.number_gap()
         for command in self._open.values():
             self._put(command)
 

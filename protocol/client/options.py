@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 
 from protocol.client.transport import Dial, dial_websocket
 
+NUMBER_GAP_MAX = 2**20  # Of 2**53 numbers: enough for as many devices as a seat will ever see.
+
 
 def _jitter(top: float) -> float:
     return random.uniform(0, top)
+
+
+def _number_gap() -> int:
+    return random.randrange(NUMBER_GAP_MAX)
 
 
 def _fresh_key() -> bytes:
@@ -21,8 +27,9 @@ def _fresh_key() -> bytes:
 class Options:
     """Settings of a client, with what it takes from the outside: time, chance and the network.
 
-    ``jitter(top)`` returns a number between 0 and ``top``. ``on_message`` sees each message as it
-    came, before it is decoded.
+    ``jitter(top)`` returns a number between 0 and ``top``. ``number_gap()`` returns how many
+    command numbers to leave out where another device may be numbering too. ``on_message`` sees
+    each message as it came, before it is decoded.
     """
 
     open_timeout_ms: int = 30_000
@@ -40,6 +47,7 @@ class Options:
     jitter: Callable[[float], float] = _jitter
     now_ns: Callable[[], int] = time.monotonic_ns
     fresh_key: Callable[[], bytes] = _fresh_key
+    number_gap: Callable[[], int] = _number_gap
     on_message: Callable[[bytes], None] | None = None
 
     def backoff_s(self, attempt: int) -> float:

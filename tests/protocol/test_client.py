@@ -40,7 +40,9 @@ from tests.virtual import now_ns, virtual
 def client_of(server: ToyServer, **options: Any) -> Client:
     """Return a client that meets ``server``, without chance."""
     settings: dict[str, Any] = {"jitter": lambda top: top, "now_ns": now_ns, **options}
-    return Client("toy", name="ann", options=Options(dial=server.dial, **settings))
+    return Client(
+        "toy", name="ann", options=Options(dial=server.dial, number_gap=lambda: 0, **settings)
+    )
 
 
 def total(view: View) -> Any:

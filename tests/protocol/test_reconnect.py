@@ -43,7 +43,9 @@ def client_of(server: ToyServer, **options: Any) -> Client:
         "open_timeout_ms": 600_000,
         **options,
     }
-    return Client("toy", name="ann", options=Options(dial=server.dial, **settings))
+    return Client(
+        "toy", name="ann", options=Options(dial=server.dial, number_gap=lambda: 0, **settings)
+    )
 
 
 def total(view: View) -> Any:

@@ -55,7 +55,7 @@ async def _write(side: Side, socket: ServerConnection) -> None:
 
 
 def options() -> Options:
-    return Options(jitter=lambda top: 0.0, open_timeout_ms=5_000)
+    return Options(jitter=lambda top: 0.0, number_gap=lambda: 0, open_timeout_ms=5_000)
 
 
 async def test_a_game_is_played_over_a_socket_that_breaks() -> None:
