@@ -77,7 +77,7 @@ async def test_a_room_that_waited_is_told_at_once_that_it_still_does(
     async with holding(dsn, PLAYER_2):
         first_s = await fails_in()
         again_s = await fails_in()
-        assert again_s < 0.15 < 0.2 <= first_s  # The first waited as long as a lock is waited for.
+        assert again_s < 0.2 <= first_s  # The first waited as long as a lock is waited for.
         await node.commit(entries=[entry(9, 1)])
     await node.commit(entries=[entry(7, 1)], settles=[Settle(0, 7, "a", 5)])
     assert await store.balance(2) == 95
@@ -140,7 +140,7 @@ async def test_a_foreign_lock_on_one_rooms_money_leaves_the_other_rooms_quick(ds
         node.drain()
     assert node.metrics.rooms_stalled_total >= 2
     took_s.sort()
-    assert took_s[-2] < 0.2
-    assert took_s[-1] < 0.8
+    assert took_s[-2] < 0.3  # All but the one that found it out; the machine may be busy.
+    assert took_s[-1] < 1.0
     assert (await store.balance(ANN), await store.balance(BOB)) == (98, 59)
     await store.stop()

@@ -41,6 +41,8 @@ async def verify_journal(
             await check.check_snapshots(row, last_numbers.get(row.room_id, 0))
             if replay:
                 await check.replay(row)
+    if replay:
+        await check.money.compare(records)
     if room_id is not None and room_id not in {row.room_id for row in rooms}:
         report.find("there is no such room", room=room_id)
     return report

@@ -20,6 +20,7 @@ from gameserver.engine.room import Room
 from gameserver.engine.ticking import ReplayDiverged
 from gameserver.runtime.batching import Seals, entry_identity
 from gameserver.runtime.recovery import loaded
+from gameserver.services.audit.money import Money
 from gameserver.services.audit.report import Report
 from persistence.auditing import RecordedResult, Records
 from persistence.interfaces import EntryRow, RoomRow, SnapshotRow
@@ -56,6 +57,7 @@ class ReplayCheck:
         self._games = games
         self._seals = seals
         self._report = report
+        self.money = Money(report)
 
     async def check_snapshots(self, row: RoomRow, last_number: int) -> None:
         """Check what can be checked of a room's snapshots without a replay."""
@@ -133,6 +135,7 @@ class ReplayCheck:
                 self._find(case.row, entry.number, f"replay from {track.since}: {error}")
                 continue
             self._report.count("entries_replayed")
+            self.money.owe(case.row.room_id, output.effects)
             for effect in output.effects:
                 if isinstance(effect, Result):
                     case.results.setdefault(effect.round_number, (output.tick, effect.payload))
@@ -141,6 +144,8 @@ class ReplayCheck:
         is_whole = any(
             track.since == "its first entry" and not track.is_lost for track in case.tracks
         )
+        if is_whole:
+            self.money.whole_rooms.add(case.row.room_id)
         async for row in self._records.results(case.row.room_id):
             self._report.count("results")
             self._check_result(case, row, is_whole=is_whole)

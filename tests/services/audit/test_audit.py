@@ -289,6 +289,43 @@ async def test_an_edited_result_is_found_by_replay(own_dsn: str, sql: str, named
     assert told(await journal(own_dsn, room_id=65)) == told(report)
 
 
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        (
+            "UPDATE transfer SET amount = 50 WHERE kind = 'settle' AND reference = '1.2';"
+            "UPDATE hold SET payout = 50 WHERE reference = '1.2';"
+            "UPDATE account SET balance = balance + 10 WHERE kind = 'player' AND number = 102;"
+            "UPDATE transfer SET amount = 20, debit_kind = 'house', debit_number = 1,"
+            " credit_kind = 'escrow', credit_number = 1 WHERE reference = '1#1';"
+            "UPDATE account SET balance = balance - 10 WHERE kind = 'house' AND number = 1",
+            ["'1.2' should have been settled with 40, and was settled with 50", "'1#1' was asked"],
+        ),
+        (
+            "UPDATE transfer SET credit_number = 101 WHERE kind = 'settle' AND reference = '1.2';"
+            "UPDATE transfer SET debit_number = 101 WHERE kind = 'hold' AND reference = '1.2';"
+            "UPDATE hold SET account = 101 WHERE reference = '1.2';"
+            "UPDATE account SET balance = balance + 20 WHERE kind = 'player' AND number = 101;"
+            "UPDATE account SET balance = balance - 20 WHERE kind = 'player' AND number = 102",
+            ["the hold '1.2' was asked for 20 of account 102, and is kept as another"],
+        ),
+        (
+            "UPDATE hold SET reference = 'other' WHERE reference = '1.2';"
+            "UPDATE transfer SET reference = 'other' WHERE reference = '1.2'",
+            ["nobody asked for the hold 'other'", "the hold '1.2' that was asked for is missing"],
+        ),
+    ],
+)
+async def test_books_that_were_made_to_fit_are_found_by_replay(
+    own_dsn: str, sql: str, named: list[str]
+) -> None:
+    await tamper(own_dsn, sql)
+    assert told(await books(own_dsn)) == ""
+    found = told(await journal(own_dsn))
+    for part in named:
+        assert part in found
+
+
 async def test_a_room_that_is_not_there_is_told(own_dsn: str) -> None:
     assert "there is no such room" in told(await journal(own_dsn, room_id=4711))
 
