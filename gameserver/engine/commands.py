@@ -54,6 +54,10 @@ class Code(IntEnum):
     PENDING = -2
 
 
+# Under these names they cost a tick a third.
+ACCEPTED, FAILED, PENDING = Code.ACCEPTED, Code.FAILED, Code.PENDING
+
+
 class Command(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a player may ask of a room. Subclasses are declared with ``tag=<int>``.
 
@@ -94,9 +98,9 @@ class Outcome(NamedTuple):
 
 def outcome(number: int, tick: int, code: int, reasons: dict[int, Reason]) -> Outcome:
     """Return the outcome that a recorded code stands for."""
-    if code == Code.ACCEPTED:
+    if code == ACCEPTED:
         return Outcome(number, tick, 0, 0, "", "")
-    if code == Code.FAILED:
+    if code == FAILED:
         return Outcome(number, tick, 2, 0, "FAILED", "")
     reason = reasons[code]
     return Outcome(number, tick, 1, code, reason.name, reason.field)

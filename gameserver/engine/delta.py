@@ -23,14 +23,14 @@ Flat = list[Any]
 class Changes:
     """A tick's changes: ``every`` one, the ``public`` ones, and what only some seats are shown.
 
-    ``public is every`` when nothing was kept from anybody. ``groups`` are seats as bits, none in
-    two groups, with what all of a group are shown; ``own`` is what single seats are shown besides.
+    ``public is every`` when nothing was kept from anybody. ``groups`` are pairs of seats as bits,
+    none in two groups, and what all of them are shown; ``own`` is what single seats are besides.
     """
 
     __slots__ = ("every", "groups", "own", "public")
 
     def __init__(
-        self, every: Flat, public: Flat, groups: list[tuple[int, Flat]], own: dict[int, Flat]
+        self, every: Flat, public: Flat, groups: list[list[Any]], own: dict[int, Flat]
     ) -> None:
         self.every = every
         self.public = public
@@ -96,9 +96,10 @@ class _Sorter:
                 every += (number, 0, None)
                 self._to(record, self._seen_before(record), (number, 0, None))
             elif what is not None and number << 8 not in last:
-                every += (number, what.number, record.__dict__[what.name])
+                change = (number, what.number, record.__dict__[what.name])
+                every += change
                 if number not in self.before:
-                    self._write(record, what)
+                    self._write(record, what, _seen_by(record), change)
                 elif number not in turned:
                     turned.add(number)
                     self._turn(record)
@@ -122,10 +123,9 @@ class _Sorter:
             self._to_seat(record.seat, appearance(record))
         self._own_fields(record, seen_by, record.fields)
 
-    def _write(self, record: Record, field: Field) -> None:
-        seen_by = _seen_by(record)
+    def _write(self, record: Record, field: Field, seen_by: int, change: Any) -> None:
+        """Send one changed field to those who saw the record before and see it now."""
         if field.visibility is PUBLIC:
-            change = (record.record_number, field.number, record.__dict__[field.name])
             self._to(record, seen_by, change)
         elif field.visibility is PRIVATE:
             self._own_fields(record, seen_by, (field,))
@@ -138,10 +138,7 @@ class _Sorter:
         for field in record.fields:
             if number << 8 | field.number in self.last:
                 change = (number, field.number, record.__dict__[field.name])
-                if field.visibility is PUBLIC:
-                    self._share(now & before, change)
-                elif field.visibility is PRIVATE:
-                    self._own_fields(record, now & before, (field,))
+                self._write(record, field, now & before, change)
 
     def _own_fields(self, record: Record, seen_by: int, fields: Iterable[Field]) -> None:
         """Send the private ones of these fields to the record's seat, if it sees the record."""
@@ -179,23 +176,21 @@ class _Sorter:
             self.own[seat] = list(flat)
 
 
-def _groups(shares: dict[int, Flat]) -> list[tuple[int, Flat]]:
+def _groups(shares: dict[int, Flat]) -> list[list[Any]]:
     """Split seats into groups that are shown the same; each with all that its seats are shown."""
-    groups: list[tuple[int, Flat]] = []
+    groups: list[list[Any]] = []
     for mask, flat in shares.items():
         fresh = mask
-        for at in range(len(groups)):
-            members, shown = groups[at]
+        for group in groups[:]:
+            members, shown = group
             both = members & mask
-            if not both:
-                continue
-            fresh ^= both
-            if both != members:
-                groups.append((members ^ both, shown[:]))
-                groups[at] = (both, shown)
-            shown += flat
+            if both:
+                fresh ^= both
+                if both != members:
+                    groups.append([members ^ both, shown])
+                group[:] = (both, shown + flat)
         if fresh:
-            groups.append((fresh, flat[:]))
+            groups.append([fresh, flat])
     return groups
 
 
@@ -216,7 +211,8 @@ def appearance(record: Record) -> Flat:
 
 
 def _seen_by(record: Record) -> int:
-    return int(record.__dict__[SEEN_BY]) if record.has_seen_by else 0
+    seats: int = record.__dict__[SEEN_BY] if record.has_seen_by else 0
+    return seats
 
 
 def full_public(roots: tuple[Record, ...]) -> Flat:

@@ -35,10 +35,10 @@ class Inbox:
         A repeat of a command that waits here already takes no second place.
         """
         waiting = self._by_seat.setdefault(command.seat, [])
-        number, digest = command.number, command.digest
-        # Another command under the same number is for the rules, and takes its own place.
-        if any(one.number == number and one.digest == digest for one in waiting):
-            return True
+        for one in waiting:
+            # Another command under the same number is for the rules, and takes its own place.
+            if one.number == command.number and one.digest == command.digest:
+                return True
         if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(self.commands) >= COMMANDS_MAX:
             return False
         waiting.append(command)

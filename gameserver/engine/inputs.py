@@ -7,6 +7,7 @@ secret fields included.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -81,17 +82,13 @@ class Reopened(NamedTuple):
 
 Input = Opened | Sat | Left | Lost | Ruled | Drawn | Reopened
 
-_pack = msgspec.msgpack.Encoder().encode
+# Gives the canonical MessagePack bytes of plain values.
+packed: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 
 
-def packed(value: Any) -> bytes:
-    """Return the canonical MessagePack bytes of plain values."""
-    return _pack(value)
-
-
-def entry_payload(tick: int, inputs: bytes, digest: bytes) -> bytes:
-    """Return an entry's bytes from its already packed inputs."""
-    return b"".join((b"\x93", _pack(tick), inputs, b"\xc4\x20", digest))
+def entry_payload(tick: bytes, inputs: bytes, digest: bytes) -> bytes:
+    """Return an entry's bytes from its tick and inputs, which are packed already."""
+    return b"".join((b"\x93", tick, inputs, b"\xc4\x20", digest))
 
 
 class Entry(NamedTuple):

@@ -219,7 +219,7 @@ class Room(Generic[S]):
 
     def mark(self) -> tuple[int, int]:
         """Return the present point within the tick, for ``undo_to``."""
-        return self.changes.mark(), len(self.effects)
+        return len(self.changes.items), len(self.effects)
 
     def undo_to(self, mark: tuple[int, int]) -> None:
         """Take back all writes and effects since ``mark``."""

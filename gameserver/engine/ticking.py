@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gameserver.engine import commands as c
 from gameserver.engine import inputs as i
+from gameserver.engine.commands import ACCEPTED, FAILED, PENDING
 from gameserver.engine.delta import Changes, changes_of, seats_in
 from gameserver.engine.effects import Effect
 from gameserver.engine.output import PendingOutcome, TickOutput
@@ -110,7 +111,7 @@ class Tick:
         if known is not None:
             if known[0] != one.digest:
                 self._echo(one.seat, one.number, c.NUMBER_REUSED.code)
-            elif known[1] != c.Code.PENDING:  # What is pending is answered with its verdict.
+            elif known[1] != PENDING:  # What is pending is answered with its verdict.
                 self._echo(one.seat, one.number, known[1], known[2])
         elif window.is_too_old(one.number):
             self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
@@ -136,19 +137,19 @@ class Tick:
             command.execute(room, seat)
         except Exception:
             room.undo_to(mark)
-            return c.Code.FAILED
+            return FAILED
         finally:
             room.holder = None
         if not room.held:
-            return c.Code.ACCEPTED
+            return ACCEPTED
         self.out.pending.append(PendingOutcome(room.held, seat, one.number))
-        return c.Code.PENDING
+        return PENDING
 
     def _redo_command(self, row: list[Any]) -> None:
         _, seat, number, arrival_ms, body, code = row
         room = self.room
         digest = body_digest(body)
-        if code in (c.Code.ACCEPTED, c.Code.PENDING):
+        if code in (ACCEPTED, PENDING):
             command = room.decode(body)
             done = self._execute(i.Commanded(seat, number, arrival_ms, body, digest, command))
             if done != code:
@@ -158,7 +159,7 @@ class Tick:
     def _conclude(self, seat: int, number: int, digest: bytes, code: int) -> None:
         room = self.room
         room.windows[seat].keep(number, digest, code, room.now)
-        if code != c.Code.PENDING:
+        if code != PENDING:
             told = c.outcome(number, room.now, code, room.reasons)
             self.concluded.setdefault(seat, []).append(told)
 
@@ -287,43 +288,52 @@ class Tick:
         assert len(room.seats) == len(room.windows), "The engine alone seats players."
         changes = changes_of(items)
         inputs, every = i.packed(self.recorded), i.packed(changes.every)
-        told = (room.digest, i.packed(room.now), inputs, every, i.packed(_named(effects)))
-        room.digest = sha256(b"".join(told)).digest()
+        tick, asked = i.packed(room.now), i.packed(_named(effects))
+        room.digest = sha256(b"".join((room.digest, tick, inputs, every, asked))).digest()
         room.entry_number += 1
         room.entry_tick = room.now
         out.entry_number = room.entry_number
-        out.entry = i.entry_payload(room.now, inputs, room.digest)
+        out.entry = i.entry_payload(tick, inputs, room.digest)
         if changes.public:
             shared = every if changes.public is changes.every else i.packed(changes.public)
             out.shared = codec.delta(room.room_id, room.shared_tick, room.now, shared)
             room.shared_tick = room.now
-        if changes.groups or changes.own or self.concluded:
-            self._frames(changes)
+        self._frames(changes)
         out.effects, room.effects = effects, []
         room.due_tick = room.next_due()
         out.ended = not room.system.open
 
     def _frames(self, changes: Changes) -> None:
         """Pack each seat's own frame: of its group, with what it alone is shown and told."""
-        own, told, more = changes.own, self.concluded, self.out.shared is not None
-        room, frames = self.room, self.out.private
-        single: dict[int, list[Any]] = {seat: [] for seat in sorted(own.keys() | told.keys())}
+        room, own, told = self.room, changes.own, self.concluded
+        frames, windows, now = self.out.private, room.windows, room.now
+        more = self.out.shared is not None
+        single: dict[int, list[Any]] = dict.fromkeys((*own, *told), _NOTHING)
         for members, flat in changes.groups:
             packed = i.packed(flat)
+            by_base: dict[int, bytes] = {}  # Whose last frames were of one tick get the same bytes.
             for seat in seats_in(members):
                 if seat in single:
                     single[seat] = flat
-                elif seat in room.windows:
-                    window = room.windows[seat]
-                    base, window.private_tick = window.private_tick, room.now
-                    frames[seat] = codec.private(room.room_id, base, room.now, packed, (), more)
+                elif seat in windows:
+                    window = windows[seat]
+                    base, window.private_tick = window.private_tick, now
+                    frame = by_base.get(base)
+                    if frame is None:
+                        frame = codec.private(room.room_id, base, now, packed, (), more)
+                        by_base[base] = frame
+                    frames[seat] = frame
         for seat, flat in single.items():
-            if seat in room.windows:
-                window = room.windows[seat]
-                base, window.private_tick = window.private_tick, room.now
+            if seat in windows:
+                window = windows[seat]
+                base, window.private_tick = window.private_tick, now
                 packed = i.packed(flat + own[seat]) if seat in own else i.packed(flat)
-                outcomes = told.get(seat, ())
-                frames[seat] = codec.private(room.room_id, base, room.now, packed, outcomes, more)
+                frames[seat] = codec.private(
+                    room.room_id, base, now, packed, told.get(seat, ()), more
+                )
+
+
+_NOTHING: list[Any] = []
 
 
 def give_up(room: Room[Any], seat: int) -> None:

@@ -51,7 +51,7 @@ def test_a_value_that_cannot_be_packed_leaves_nothing_in_the_packer(value: objec
 @given(st.integers(0, 2**40), st.lists(st.lists(VALUES, max_size=4), max_size=4))
 def test_an_entry_is_read_as_it_was_written(tick: int, rows: list[list[Any]]) -> None:
     digest = bytes(range(32))
-    payload = entry_payload(tick, packed(rows), digest)
+    payload = entry_payload(packed(tick), packed(rows), digest)
     assert payload == msgpack.packb([tick, rows, digest])
     assert read_entry(payload) == Entry(tick, _plain(rows), digest)
 
