@@ -3,6 +3,7 @@
 All questions are asked of one snapshot, so that they may be asked while games are played.
 """
 
+from scripts.faulting.bots import Wallet
 from scripts.faulting.database import Connection
 
 # Each lists what is wrong, a row each; a sound database answers all of them with nothing.
@@ -60,6 +61,26 @@ async def faults(connection: Connection, *, at_the_end: bool = False) -> list[st
             rows = await connection.fetch(f"SELECT * FROM ({sql}) AS wrong LIMIT {ROWS_SHOWN}")
             found += [f"{wrong}: {dict(row)}" for row in rows]
     return found
+
+
+WALLET = """
+SELECT a.balance, coalesce(sum(h.amount), 0) - coalesce(sum(h.payout), 0)
+    - coalesce(sum(h.amount) FILTER (WHERE h.state = 'released'), 0) AS lost
+FROM hold AS h JOIN person AS p USING (account)
+    JOIN account AS a ON a.kind = 'player' AND a.number = h.account
+WHERE h.room_id = $1 AND p.name = $2 AND h.ruling = 1
+GROUP BY h.account, a.balance"""
+
+
+async def is_right(connection: Connection, wallet: Wallet) -> bool:
+    """Tell whether a wallet that a bot complains of is what its holds came to, to the penny.
+
+    A bot counts the ten last bets that it is shown. If it was away while more were settled it
+    counts too few, and cannot know.
+    """
+    rows = await connection.fetch(WALLET, wallet.room, wallet.name)
+    start_minor, left_minor = wallet.start_minor, wallet.left_minor
+    return [(left_minor, start_minor - left_minor)] == [tuple(row) for row in rows]
 
 
 async def standing_holds(connection: Connection) -> int:

@@ -10,7 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scripts.faulting.servers import ROOT
 
@@ -18,6 +18,7 @@ SEATED_S = 120.0
 REPORT_S = 180.0
 
 SEATED = re.compile(r"(\d+)/(\d+) bots")
+WALLET = re.compile(r"books: (bot \d+), room (\d+): (\d+) left of (\d+), but lost \d+")
 # What a bot calls an error that is only long waiting: right while nothing can be committed.
 OF_WAITING = frozenset({"deferred_too_long", "unanswered", "join", "AnswerTimeout"})
 
@@ -31,6 +32,15 @@ class Crowd:
     rooms: int
     rate: float
     seed: int
+
+
+class Wallet(NamedTuple):
+    """A bot's wallet that is not what the bot's bets came to, as the bot says."""
+
+    name: str
+    room: int
+    left_minor: int
+    start_minor: int
 
 
 class Bots:
@@ -98,14 +108,25 @@ async def gathered(url: str, crowd: Crowd, report: Path) -> Bots:
     return Bots(process, report, crowd)
 
 
-def judged(report: dict[str, Any], *, waited: bool) -> list[str]:
-    """Return what was wrong, a line each; ``waited`` if there was an outage of many seconds."""
+def doubted(report: dict[str, Any]) -> list[Wallet]:
+    """Return the wallets that bots complain of."""
+    found = [WALLET.search(str(text)) for text in report.get("texts", [])]
+    return [Wallet(one[1], *map(int, one.groups()[1:])) for one in found if one is not None]
+
+
+def judged(report: dict[str, Any], *, waited: bool, cleared: int = 0) -> list[str]:
+    """Return what was wrong, a line each.
+
+    ``waited`` tells of an outage of many seconds; so many complaints of wallets were ``cleared``.
+    """
     found: Sequence[str] = report.get("faults", [])
     if "errors_by_kind" not in report:
         return list(found)
     errors: dict[str, int] = dict(report["errors_by_kind"])
     if waited:
         errors = {kind: count for kind, count in errors.items() if kind not in OF_WAITING}
+    errors["books"] = errors.get("books", 0) - cleared
+    errors = {kind: count for kind, count in errors.items() if count}
     wrong = [f"{count} × {kind}" for kind, count in sorted(errors.items())]
     if wrong:
         wrong += [str(text) for text in report.get("texts", [])]

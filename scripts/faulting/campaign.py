@@ -45,6 +45,7 @@ class Plan:
     zombies: int = 2
     cuts: int = 4
     backends: int = 3
+    drains: int = 2
     freezes: int = 2
     resets: int = 2
     disks: int = 1
@@ -71,6 +72,7 @@ class Plan:
             *["postgres_stopped"] * self.postgres_stops,
             *["outage"] * self.outages,
             *["zombie"] * self.zombies,
+            *["drain"] * self.drains,
             *["freeze"] * self.freezes,
             *["clients_reset"] * self.resets,
         ]
@@ -213,6 +215,7 @@ async def _examine(world: World, outcome: Outcome) -> None:
     for report in world.reports:
         for name in (*REPORTED, *REPORTED_AS):
             outcome.counts[REPORTED_AS.get(name, f"bots_{name}")] += int(report.get(name, 0))
+    outcome.counts["bots_wallets_cleared"] += world.wallets_cleared
     outcome.counts["shards_fenced"] += sum(one.count("shard_fenced") for one in world.servers)
     outcome.counts["commits_delayed"] += sum(one.count("commit_delayed") for one in world.servers)
     outcome.counts["servers_started"] += len(world.servers)

@@ -22,6 +22,7 @@ HELP = {
     "zombies": "times that a frozen server wakes up after another has taken over",
     "cuts": "times that a commit or its answer is lost on the way, or comes late",
     "backends": "times that the session of a commit is ended, killed, or stalls",
+    "drains": "times that the server is ended in order under play",
     "freezes": "times that the server stands still for a moment",
     "resets": "times that every player's connection is reset",
     "disks": "times that the disk is full (root only)",

@@ -54,6 +54,7 @@ class Measures:
     after_kill_ms: list[int] = field(default_factory=list)
     after_postgres_ms: list[int] = field(default_factory=list)
     after_takeover_ms: list[int] = field(default_factory=list)
+    after_drain_ms: list[int] = field(default_factory=list)
     after_network_ms: list[int] = field(default_factory=list)
     deferred_ms: list[int] = field(default_factory=list)
     ready_ms: list[int] = field(default_factory=list)
@@ -114,6 +115,25 @@ async def kill_both(world: World, measures: Measures, _: Random) -> None:
     back_ns = world.now_ns()
     await world.serve_again()
     measures.after_postgres_ms.append(_ms(back_ns, await world.news(back_ns)))
+
+
+async def kill_draining(world: World, measures: Measures, chance: Random) -> None:
+    """Kill a server that was told to end and is storing its rooms."""
+    world.server.drain()
+    await asyncio.sleep(chance.uniform(0.0, 0.6))
+    await kill(world, measures, chance)
+
+
+async def drain(world: World, measures: Measures, _: Random) -> None:
+    """Let the server end in order under play, and another one begin."""
+    asked_ns = world.now_ns()
+    code = await world.server.stop()
+    if code:
+        world.faults.append(f"a server that was to drain ended with {code}")
+    world.relay.target = None
+    await world.note_last_sights()
+    await world.serve_again()
+    measures.after_drain_ms.append(_ms(asked_ns, await world.news(asked_ns)))
 
 
 async def freeze(world: World, measures: Measures, chance: Random) -> None:
@@ -268,6 +288,7 @@ KILLS: dict[str, Injure] = {
     "kill": kill,
     **{f"kill_{point}": kill_at(point) for point in POINTS},
     "kill_while_postgres_is_down": kill_both,
+    "kill_while_draining": kill_draining,
 }
 BACKENDS: dict[str, Injure] = {
     "backend_terminated": backend_terminated,
@@ -282,6 +303,7 @@ OTHERS: dict[str, Injure] = {
     "postgres_stopped": postgres_stopped,
     "outage": outage,
     "zombie": zombie,
+    "drain": drain,
     "freeze": freeze,
     "clients_reset": clients_reset,
 }

@@ -78,6 +78,10 @@ class Server:
         """End the process at once, as a crash would."""
         self._signal(signal.SIGKILL)
 
+    def drain(self) -> None:
+        """Ask the process to end."""
+        self._signal(signal.SIGTERM)
+
     def freeze(self) -> None:
         """Stop the process where it is."""
         self._signal(signal.SIGSTOP)
@@ -96,7 +100,7 @@ class Server:
 
     async def stop(self) -> int:
         """Ask the process to end, and return the exit code."""
-        self._signal(signal.SIGTERM)
+        self.drain()
         return await self.ended()
 
     def count(self, event: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from protocol.client import Created
 from scripts.faulting import books
-from scripts.faulting.bots import Bots, Crowd, gathered, judged
+from scripts.faulting.bots import Bots, Crowd, doubted, gathered, judged
 from scripts.faulting.database import Database, dsn_through
 from scripts.faulting.players import SETTINGS, History, Player, Sent
 from scripts.faulting.relay import CommitRelay, Relay
@@ -63,6 +63,7 @@ class World:
         self.players: list[Player] = []
         self.faults: list[str] = []
         self.reports: list[dict[str, Any]] = []
+        self.wallets_cleared = 0  # That a bot complained of, and that were right.
         self.tasks = asyncio.TaskGroup()
         self.relay = Relay(self.tasks)
         self.commits = CommitRelay(self.tasks)
@@ -207,7 +208,12 @@ class World:
             return
         report = await bots.stop()
         self.reports.append(report)
-        wrong = judged(report, waited=self.has_waited)
+        cleared = 0
+        if doubts := doubted(report):
+            async with self.database.connection() as connection:
+                cleared = sum([await books.is_right(connection, one) for one in doubts])
+        self.wallets_cleared += cleared
+        wrong = judged(report, waited=self.has_waited, cleared=cleared)
         self.faults += [f"bots of {bots.crowd.game}: {one}" for one in wrong]
 
     def now_ns(self) -> int:

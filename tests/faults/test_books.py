@@ -12,7 +12,8 @@ import pytest
 from persistence.interfaces import Booking, EntryRow, Hold, Settle
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
-from scripts.faulting.books import faults, standing_holds
+from scripts.faulting.books import faults, is_right, standing_holds
+from scripts.faulting.bots import Wallet
 from scripts.faulting.journals import Findings, check_chains
 from tests.persistence.builders import Node, owner
 from tests.persistence.postgres_fixture import PostgresServer
@@ -72,6 +73,19 @@ async def test_sound_books_are_found_sound(played: str) -> None:
         await check_chains(connection, findings)
         assert findings.faults == []
         assert findings.counts["links_checked"] == 2
+
+
+@pytest.mark.parametrize(
+    ("left_minor", "start_minor", "right"),
+    [(730, 1_000, True), (729, 1_000, False), (730, 1_001, False), (830, 1_100, False)],
+)
+async def test_a_wallet_is_right_to_the_penny_or_not(
+    played: str, left_minor: int, start_minor: int, right: bool
+) -> None:
+    wallet = Wallet("ann", ROOM, left_minor, start_minor)
+    async with _with("SELECT", played) as connection:
+        assert await is_right(connection, wallet) is right
+        assert not await is_right(connection, wallet._replace(room=ROOM + 1))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from scripts.faulting.bots import judged
+from scripts.faulting.bots import Wallet, doubted, judged
 from scripts.faulting.campaign import Outcome, Plan
 from scripts.faulting.cli import main
 from scripts.faulting.failpoints import POINTS, Fuse, after, amid, before
@@ -138,6 +138,15 @@ def test_long_waiting_is_no_finding_after_an_outage() -> None:
     waiting = _report(errors_by_kind={"unanswered": 2, "deferred_too_long": 1})
     assert judged(waiting, waited=True) == []
     assert judged({"faults": ["no report: killed"]}, waited=True) == ["no report: killed"]
+
+
+def test_a_wallet_that_was_cleared_is_no_finding_and_another_is() -> None:
+    text = "error  books: bot 23, room 6386: 98550 left of 100000, but lost 1350"
+    report = _report(errors_by_kind={"books": 2}, texts=[text, "error  join: bot 1: late"])
+    assert doubted(report) == [Wallet("bot 23", 6386, 98_550, 100_000)]
+    assert judged(report, waited=False, cleared=1)[0] == "1 × books"
+    only = _report(errors_by_kind={"books": 1}, texts=[text])
+    assert judged(only, waited=False, cleared=1) == []
 
 
 # --- Failpoints.
