@@ -205,13 +205,14 @@ def _services(
 
 def _say_ready(config: Config, net: NetServer, games: dict[str, Game[Any]]) -> None:
     host = f"[{config.host}]" if ":" in config.host else config.host
+    play = f"ws://{host}:{net.port}/ws"
     log.info(
         "server_ready",
-        play=f"ws://{host}:{net.port}/ws",
+        play=play,
         admin=f"http://{config.admin_host}:{net.admin_port}/" if net.admin_port else "off",
         games=" ".join(games),
         store=config.store if config.postgres or config.store == "memory" else "embedded postgres",
-        bots="./scripts/bots --game mix",
+        bots=f"./scripts/bots {play}",
     )
 
 

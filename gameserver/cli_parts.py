@@ -15,7 +15,7 @@ import msgspec
 
 from gameserver import logs
 from gameserver.config import Config, Loaded, Setting, load, settings
-from gameserver.exits import exit_code
+from gameserver.exits import EXIT_DATABASE, exit_code
 
 DATABASE = frozenset({"store", "postgres", "data_dir"})
 LOGGING = frozenset({"log_level", "log_format"})
@@ -70,7 +70,8 @@ def one_line_errors() -> Iterator[None]:
 def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    return f"database: {text}" if exit_code(error) == EXIT_DATABASE else text
 
 
 def loaded(config_file: Path | None, flags: dict[str, object]) -> Loaded:

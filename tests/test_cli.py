@@ -162,7 +162,7 @@ def test_a_database_that_does_not_answer_exits_with_3(tmp_path: Path) -> None:
         "rooms", "--postgres", "postgresql://nobody@127.0.0.1:1/x", "--data-dir", str(tmp_path)
     )
     assert result.exit_code == 3
-    assert "error: " in result.output
+    assert "error: database: " in result.output
 
 
 def test_a_data_directory_that_cannot_be_made_exits_with_2(tmp_path: Path) -> None:
@@ -185,7 +185,9 @@ def test_a_port_in_use_exits_with_4(tmp_path: Path) -> None:
 def test_a_server_is_healthy_while_it_runs_and_sigterm_ends_it_with_0(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
-    with running("--data-dir", str(tmp_path), "--port", "0", "--admin-port", port) as (process, _):
+    arguments = ("--data-dir", str(tmp_path), "--port", "0", "--admin-port", port)
+    with running(*arguments) as (process, ready):
+        assert ready["bots"] == f"./scripts/bots {ready['play']}"
         result = run("health", "--admin-port", port)
         assert (result.exit_code, result.output) == (0, "ready\n")
         process.send_signal(signal.SIGTERM)

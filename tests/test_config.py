@@ -119,6 +119,38 @@ def test_a_wrong_value_is_told_with_its_place_and_what_is_allowed(
     assert fails({}, {}, file).startswith(f"{file}: {name}: ")
 
 
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:hunter2@h:port/d",
+        "postgresql://u:hunter2@h:1,i:x/d",
+        "http://hunter2@h/d",
+        "host=h password=hunter2",
+        "hunter2",
+        "postgresql://u:hunter2@[::1/d",
+    ],
+)
+def test_a_dsn_that_is_none_is_refused_and_not_repeated(dsn: str) -> None:
+    message = fails({}, {"GS_POSTGRES": dsn})
+    assert message.startswith("GS_POSTGRES: the value is not allowed; expected a PostgreSQL DSN")
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql:///d?host=/run/postgresql",
+        "postgres://u:p%40x@h:5432/d",
+        "postgresql://u@[::1]:5432/d",
+        "postgresql://u@[::1]/d",
+        "postgresql://u:p@h:5432,i:5433/d",
+        "postgresql://h",
+    ],
+)
+def test_every_form_of_a_dsn_is_taken(dsn: str) -> None:
+    assert load({}, {"GS_POSTGRES": dsn}).config.postgres == dsn
+
+
 @pytest.mark.parametrize("line", ["port = true", "port = 1.0", "host = 5", "idle_timeout = 30"])
 def test_a_value_of_another_type_in_the_file_is_wrong(line: str, tmp_path: Path) -> None:
     assert "is not allowed" in fails({}, {}, toml(tmp_path, line))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
+from urllib.parse import urlsplit
 
 SIZE_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 DURATION_UNITS_NS = {
@@ -18,6 +19,8 @@ DURATION_UNITS_NS = {
     "h": 3600 * 1_000_000_000,
 }
 _WHOLE = re.compile(r"-?[0-9][0-9_]*")
+DSN_SCHEMES = ("postgresql", "postgres")
+_PORT = re.compile(r"[0-9]{0,5}")
 _MEASURE = re.compile(r"([0-9]+) ?([A-Za-z]*)")
 
 
@@ -110,6 +113,22 @@ def path() -> Kind:
             raise ValueError from error
 
     return Kind("PATH", "a path", read)
+
+
+def dsn() -> Kind:
+    """Return the kind of PostgreSQL addresses, of one host or several."""
+
+    def read(value: object) -> str:
+        written = _text(value)
+        parts = urlsplit(written)
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        # What follows the last colon, if that is not within the brackets of an IPv6 address.
+        ports = [host.rpartition("]")[2].rpartition(":")[2] for host in hosts if ":" in host]
+        if parts.scheme not in DSN_SCHEMES or not all(map(_PORT.fullmatch, ports)):
+            raise ValueError
+        return written
+
+    return Kind("DSN", "a PostgreSQL DSN such as postgresql://user:password@host/name", read)
 
 
 def texts(metavar: str, allowed: str) -> Kind:

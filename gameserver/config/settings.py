@@ -12,7 +12,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
-from gameserver.config.kinds import Kind, choice, duration, path, size, switch, text, texts, whole
+from gameserver.config.kinds import (
+    Kind,
+    choice,
+    dsn,
+    duration,
+    path,
+    size,
+    switch,
+    text,
+    texts,
+    whole,
+)
 
 ROOT_DATA_DIR = Path("/var/lib/gameserver")
 BUNDLED_GAMES = ("quiz", "keno", "conquest")
@@ -92,7 +103,7 @@ class Config:
     postgres: Annotated[
         str | None,
         About(
-            text("DSN", "a PostgreSQL DSN such as postgresql://user:password@host/name"),
+            dsn(),
             "PostgreSQL to use. Without it an own server runs in the data directory. "
             "Others on the machine can read flags: prefer GS_POSTGRES_FILE.",
             secret=True,
