@@ -9,7 +9,7 @@ import msgspec
 from gameserver.engine.commands import Command, Reason
 from gameserver.engine.game import Game
 from gameserver.engine.room import Room
-from gameserver.games.keno import bets, paytable, rounds
+from gameserver.games.keno import absence, bets, paytable, rounds
 from gameserver.games.keno.commands import REASONS, Bet, Cancel
 from gameserver.games.keno.settings import Settings
 from gameserver.games.keno.state import Keno, Player
@@ -56,16 +56,23 @@ class KenoGame(Game[Keno]):
         bets.send_astray(room.state, seat, room.account(seat))
         room.state.players.remove(seat)
 
+    def lose(self, room: Room[Keno], seat: int) -> None:
+        """Keep the seat of an absent player for a while."""
+        absence.go(room, seat)
+
     def regain(self, room: Room[Keno], seat: int) -> None:
         """Go on with the rounds if the room slept."""
+        absence.come_back(room, seat)
         rounds.wake(room)
 
     def due(self, room: Room[Keno]) -> int | None:
-        """Return when the round moves on by itself."""
-        return rounds.due(room.state)
+        """Return when the round moves on by itself, or seats are freed."""
+        ticks = (rounds.due(room.state), absence.due(room.state))
+        return min((tick for tick in ticks if tick is not None), default=None)
 
     def pass_time(self, room: Room[Keno]) -> None:
-        """Move the round on."""
+        """Free seats, and move the round on."""
+        absence.pass_time(room)
         rounds.pass_time(room)
 
     def drawn(self, room: Room[Keno], ask: str, data: bytes) -> None:

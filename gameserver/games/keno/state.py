@@ -85,12 +85,14 @@ class Player(Record, audience=Visibility.PRIVATE):
     """What a seat's player has in the round, and what became of the last bets.
 
     ``last`` has rows of (round, stake, hits, payout, spots), the newest at the end; hits are -1
-    where the round was void and the stake went back.
+    where the round was void and the stake went back. From ``absent_tick`` on, which is 0 for who is
+    present, the seat is free for others once no bet is out.
     """
 
     last: Last = private(1, default=())
     references: tuple[str, ...] = secret(2, default=())
     net_minor: int = secret(3, default=0)
+    absent_tick: int = secret(4, default=0)
 
 
 class Drawn(Record):
@@ -127,6 +129,7 @@ class Keno(Record):
     seed: bytes = secret(12, default=b"")
     next_seed: bytes = secret(13, default=b"")
     pending: int = secret(14, default=0)
+    frees_tick: int = secret(21, default=0)
     terms: Terms = part(15)
     results: Table[int, Drawn] = table(16)
     players: Table[int, Player] = table(17)
