@@ -15,10 +15,10 @@ import msgspec
 
 from gameserver.engine.game import Game
 from gameserver.engine.room import decode_settings
+from gameserver.runtime.keeper import shard_of
 from gameserver.services.refusals import Refusal
 from persistence.interfaces import (
     ROOM_CODE_CHARS,
-    SHARDS,
     RoomRow,
     RoomStatus,
     StorageUnavailable,
@@ -257,8 +257,3 @@ class Lobby:
             self._count_by_account[account] = count
         else:
             del self._count_by_account[account]
-
-
-def shard_of(room_id: int) -> int:
-    """Return the shard of a room. Room ids are random, so their remainders are spread evenly."""
-    return room_id % SHARDS
