@@ -7,7 +7,6 @@ down in order: let nobody in, say goodbye, tick no more, commit, store the rooms
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import os
 import signal
@@ -27,6 +26,7 @@ from gameserver.games import conquest, keno, quiz
 from gameserver.games.quiz.bank import Bank, ContentError, parse_bank
 from gameserver.net.dispatch import Services
 from gameserver.net.server import Inside, NetServer
+from gameserver.runtime import collector
 from gameserver.runtime.clock import NS_PER_MS, SystemClock
 from gameserver.runtime.node import Node, NodeSettings
 from gameserver.runtime.signing import HeadSigner
@@ -113,9 +113,11 @@ async def _serve(config: Config) -> int:
             running = tasks.create_task(node.run(), name="node")
             await net.start()
             _say_ready(config, net, games)
-            gc.freeze()  # What stands now stays; the collector need not walk it again and again.
+            collecting = tasks.create_task(collector.run(), name="collector")
             await _told_to_stop()
-            return await _drain(config, net, node, running)
+            code = await _drain(config, net, node, running)
+            collecting.cancel()
+        return code
 
 
 async def _refused(config: Config, dsn: str, heads: HeadsFile, keys: KeyRing) -> tuple[int, ...]:
