@@ -6,6 +6,7 @@ All lists are flat: record, field, value, and again. Field 0 is the record itsel
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -194,12 +195,15 @@ def _groups(shares: dict[int, Flat]) -> list[list[Any]]:
     return groups
 
 
-def seats_in(bits: int) -> Iterator[int]:
-    """Yield the seats whose bits are set, lowest first."""
+@functools.lru_cache(maxsize=4096)
+def seats_in(bits: int) -> tuple[int, ...]:
+    """Return the seats whose bits are set, lowest first. The same bits come tick after tick."""
+    seats = []
     while bits:
         low = bits & -bits
-        yield low.bit_length() - 1
+        seats.append(low.bit_length() - 1)
         bits ^= low
+    return tuple(seats)
 
 
 def appearance(record: Record) -> Flat:

@@ -215,7 +215,6 @@ def report(runs: int) -> None:
     small, fog = public_ticks(), fog_ticks()
     recorded = public_ticks()
     recorded.record(TICKS)
-    stored = snapshot.dump(fog.room)
     game = BenchGame()
     gc.collect()
     gc.freeze()
@@ -223,13 +222,14 @@ def report(runs: int) -> None:
     print(f"python {sys.version.split()[0]}, {runs} runs of {TICKS} ticks, garbage collector on")
     _line("one command, room of 10, 3 public fields", figures(runs, small.run), TARGET_PUBLIC_US)
     _line(
-        f"five fields, room of 50 with fog, {fog.frames or _frames(fog)} frames",
+        f"five fields, room of 50 with fog, {_frames(fog)} frames",
         figures(runs, fog.run),
         TARGET_FOG_US,
     )
     best, median = figures(runs, lambda: replay_us(recorded.entries))
     _line("replay of an entry with one command", (best, median), 1_000_000 // TARGET_ENTRIES_S)
     print(f"{'':4}= {1e6 / best:,.0f} entries a second ({1e6 / median:,.0f})")
+    stored = snapshot.dump(fog.room)
     _line(
         f"snapshot of 50 seats and {TERRITORIES} records ({len(stored)} bytes): dump",
         figures(runs, lambda: timed_us(lambda: snapshot.dump(fog.room))),
