@@ -262,19 +262,26 @@ class Table(Generic[K, R]):
         return len(self._rows)
 
     def keys_in_order(self) -> list[K]:
-        """Return the keys in order. The list is not to be changed."""
+        """Return the keys in order, in a list of the caller's own."""
+        return self._ordered()[:]
+
+    def __iter__(self) -> Iterator[R]:
+        rows = self._rows
+        return iter([rows[key] for key in self._ordered()])
+
+    def _ordered(self) -> list[K]:
         if self._order is None:
             self._order = sorted(self._rows)
         return self._order
 
-    def __iter__(self) -> Iterator[R]:
-        rows = self._rows
-        return iter([rows[key] for key in self.keys_in_order()])
-
     def keep(self, record: Record) -> None:
         """Hold a record under its key, past the log."""
-        self._rows[cast(K, record.key)] = cast(R, record)
-        self._order = None
+        key = cast(K, record.key)
+        self._rows[key] = cast(R, record)
+        if self._order and key > self._order[-1]:
+            self._order.append(key)
+        else:
+            self._order = None
 
     def forget(self, record: Record) -> None:
         """Let go of a record, past the log."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -28,8 +29,6 @@ from gameserver.engine.ticking import Tick, give_up
 from gameserver.engine.window import Window
 
 S = TypeVar("S", bound=Record)
-
-NO_DIGEST = bytes(32)
 
 
 class Room(Generic[S]):
@@ -56,7 +55,8 @@ class Room(Generic[S]):
         self.entry_number = 0
         self.entry_tick = 0
         self.shared_tick = 0
-        self.digest = NO_DIGEST
+        # The chain begins with whose it is, so that entries of another room lead nowhere.
+        self.digest = sha256(i.packed((game.name, room_id))).digest()
         self.due_tick: int | None = None
         self.reasons, self._decode = _vocabulary(game.reasons, game.commands)
         self.effects: list[Effect] = []

@@ -207,7 +207,9 @@ class Tick:
         # Nobody gets a seat in the tick in which it is given up: whoever had it may still have
         # commands here, and is shown this tick.
         taken = sorted((*room.seats.keys_in_order(), *room.vacated))
-        number = next((at for at, seat in enumerate(taken) if at != seat), len(taken))
+        number = len(taken)
+        if taken and taken[-1] >= number:  # There are gaps; the lowest is to be filled.
+            number = next(at for at, seat in enumerate(taken) if at != seat)
         if number >= room.game.seats_max:
             return c.ROOM_FULL
         mark, earlier = room.mark(), room.changes.owned.pop(number, {})

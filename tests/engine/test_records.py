@@ -137,6 +137,15 @@ def test_a_table_may_be_changed_while_it_is_gone_through(room: Room[Toy]) -> Non
     assert not stalls.keys_in_order()
 
 
+def test_the_list_of_keys_is_the_callers_own(room: Room[Toy]) -> None:
+    stalls = room.state.stalls
+    stalls.add(1, Stall())
+    keys = stalls.keys_in_order()
+    keys.reverse()
+    assert [stall.key for stall in stalls] == [0, 1]
+    assert stalls.keys_in_order() == [0, 1]
+
+
 def test_an_ended_record_belongs_to_nobody(room: Room[Toy]) -> None:
     number = _shelf(room).record_number
     assert number in room.changes.owned[2]

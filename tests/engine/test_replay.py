@@ -137,6 +137,12 @@ def test_the_order_of_entries_counts() -> None:
         room.replay(i.read_entry(play.journal[2]))
 
 
+def test_entries_of_another_room_lead_nowhere() -> None:
+    room: Room[Toy] = Room(GAME, _PLAYED.room.room_id + 1)
+    with pytest.raises(ReplayDiverged):
+        room.replay(i.read_entry(_PLAYED.journal[0]))
+
+
 def _replay(room: Room[Any], journal: list[bytes]) -> None:
     for payload in journal:
         room.replay(i.read_entry(payload))

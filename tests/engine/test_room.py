@@ -59,7 +59,15 @@ def test_settings_are_decoded_strictly() -> None:
 
 def test_a_body_that_is_no_command_is_refused() -> None:
     room: Room[Any] = seated().room
-    for body in (b"", b"\xc0", b"\x91\x09", b"\x91\x01" * 2, b"\x92\x01\x05", b"\x93\x01\x90\x20"):
+    for body in (
+        b"",
+        b"\xc0",
+        b"\x91\x09",
+        b"\x91\x01" * 2,
+        b"\x92\x01\x05",
+        b"\x93\x01\x90\x20",
+        b"\x94\x01\x90\x00\x00",
+    ):
         with pytest.raises(msgspec.DecodeError):
             room.decode(body)
     assert room.decode(b"\x93\x01\x90\x00") == Act(then=Then.NOTHING)
