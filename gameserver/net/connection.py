@@ -36,6 +36,10 @@ PING_FRAME = b"\x89\x00"
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # How often a full outbox is looked at, within the time after which it counts as stalled.
 LOOKS_PER_STALL = 5
+# A client may close with any code that it likes; labels are of a closed set.
+CLOSE_LABELS = frozenset(
+    {"lost", *map(str, range(1000, 1016)), *(str(int(code)) for code in CloseCode)}
+)
 
 log = structlog.get_logger()
 # The library would log every connection twice; counters say the same.
@@ -379,7 +383,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.close()
         self._held.clear()
         if cause is not None:  # None: it was never a WebSocket.
-            count(self._edge.counters.closes, cause)
+            count(self._edge.counters.closes, cause if cause in CLOSE_LABELS else "other")
         now_ns = self._edge.clock.now_ns()
         self._edge.wheel.put(self, now_ns + self._edge.limits.close_timeout_ns)
         if was_open:

@@ -114,10 +114,8 @@ class Dispatcher:
         wait_ns = connection.commands.take(self._edge.clock.now_ns())
         if wait_ns:
             self._edge.counters.commands_rate_limited += 1
-            retry_ms = -(-wait_ns // 1_000_000)
-            connection.send(
-                codec.deferred(message.room, message.number, DeferralCode.RATE_LIMITED, retry_ms)
-            )
+            code = DeferralCode.RATE_LIMITED
+            connection.send(codec.deferred(message.room, message.number, code, _ms(wait_ns)))
             return
         self._host.command(message.room, connection, message.number, bytes(message.body))
 
@@ -139,7 +137,10 @@ class Dispatcher:
     ) -> None:
         """Start a job, unless too many are under way."""
         request = message.request
-        if connection.requests_in_flight >= self._edge.limits.requests_in_flight_max:
+        wait_ns = connection.commands.take(self._edge.clock.now_ns())
+        if wait_ns:
+            refusal = Refusal(ReplyCode.RATE_LIMITED, "too many a second", _ms(wait_ns))
+        elif connection.requests_in_flight >= self._edge.limits.requests_in_flight_max:
             refusal = Refusal(ReplyCode.RATE_LIMITED, "too many at once", BUSY_RETRY_MS)
         elif self._jobs.is_full:
             refusal = Refusal(ReplyCode.BUSY, "", BUSY_RETRY_MS)
@@ -211,6 +212,10 @@ class Dispatcher:
 
 def _refuse(connection: Connection, request: int, refusal: Refusal) -> None:
     connection.send(codec.reply_error(request, refusal.code, refusal.detail, refusal.retry_ms))
+
+
+def _ms(wait_ns: int) -> int:
+    return -(-wait_ns // 1_000_000)
 
 
 def _has_gone(connection: Connection) -> bool:

@@ -39,6 +39,7 @@ DEFER_AFTER_MS = 1_500  # Commands that no tick has taken are deferred within 2 
 BUSY_RETRY_MS = 100
 UNAVAILABLE_RETRY_MS = 1_000
 SEED_BYTES = 32
+DUE_PER_ROOM_MAX = 4  # Of the times at which a room was due and is no longer.
 
 
 class RoomHost:
@@ -260,9 +261,23 @@ class RoomHost:
             opened.asked.intersection_update(room.asks())
         due_beat = None if room.due_tick is None else room.due_tick - opened.offset_ticks
         if due_beat is not None and due_beat != opened.due_beat:
-            slot = opened.row.room_id % SLOTS
-            heapq.heappush(self._due[slot], (due_beat, opened.row.room_id))
+            self._note_due(opened.row.room_id, due_beat)
         opened.due_beat = due_beat
+
+    def _note_due(self, room_id: int, due_beat: int) -> None:
+        """Remember when to look at a room; times that are no longer true are forgotten in bulk."""
+        due = self._due[room_id % SLOTS]
+        heapq.heappush(due, (due_beat, room_id))
+        if len(due) > DUE_PER_ROOM_MAX * len(self.rooms) + DUE_PER_ROOM_MAX:
+            due[:] = sorted(
+                (beat, number)
+                for beat, number in set(due)
+                if number == room_id or self._is_due_at(number, beat)
+            )
+
+    def _is_due_at(self, room_id: int, beat: int) -> bool:
+        opened = self.rooms.get(room_id)
+        return opened is not None and opened.due_beat == beat
 
     def _choose(self, opened: OpenRoom, ask: str) -> None:
         """Give a room what it asked for; a game that cannot choose breaks this room alone."""

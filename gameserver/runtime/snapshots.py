@@ -17,7 +17,7 @@ from gameserver.runtime.batching import Seals, snapshot_identity
 from gameserver.runtime.clock import NS_PER_MS, Clock
 from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
-from gameserver.runtime.work import OpenRoom, Work
+from gameserver.runtime.work import OpenRoom, Taken, Work
 from persistence.interfaces import ShardMark, SnapshotRow, StorageError, Store
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,7 @@ BUDGET_NS = 5 * NS_PER_MS  # Of a slot; what does not fit waits for the room's n
 WAITING_MAX = 256  # When storage is slow, rooms go without until there is a place.
 SAVE_TIMEOUT_S = 5.0
 ROWS_AT_ONCE = 32
+LARGE_BYTES = 256 * 1024  # More takes milliseconds to compress, and goes to a thread.
 
 
 class Snapshots:
@@ -43,7 +44,7 @@ class Snapshots:
         self._clock = clock
         self._metrics = metrics
         # Bounded by WAITING_MAX; when full no new snapshot is taken.
-        self._waiting: deque[tuple[OpenRoom, SnapshotRow]] = deque()
+        self._waiting: deque[Taken] = deque()
         self._wake = asyncio.Event()
         self._slot_ns = 0
         self._spent_ns = 0
@@ -62,28 +63,16 @@ class Snapshots:
             work.snapshot = self._take(opened)
             self._spent_ns += self._clock.now_ns() - now_ns
 
-    def _take(self, opened: OpenRoom) -> bytes:
+    def _take(self, opened: OpenRoom) -> Taken:
         room = opened.room
         opened.snapshot_number, opened.snapshot_tick = room.entry_number, room.entry_tick
-        return snapshot.dump(room)
+        return Taken(opened, room.entry_number, room.entry_tick, snapshot.dump(room))
 
     def keep(self, work: Work) -> None:
         """Have the work's snapshot stored: its tick is durable now."""
         if work.snapshot is not None:
-            self._waiting.append((work.opened, self._row(work.opened, work)))
+            self._waiting.append(work.snapshot)
             self._wake.set()
-
-    def _row(self, opened: OpenRoom, work: Work) -> SnapshotRow:
-        data, output = work.snapshot or b"", work.output
-        identity = snapshot_identity(output.room_id, output.entry_number)
-        return SnapshotRow(
-            output.room_id,
-            output.entry_number,
-            output.tick,
-            opened.room.game.rules_version,
-            sha256(data).digest(),
-            self._seals.seal(zlib.compress(data, 1), identity),
-        )
 
     async def run(self) -> None:
         """Store what waits, for ever."""
@@ -95,38 +84,46 @@ class Snapshots:
     async def flush(self) -> None:
         """Store all that waits now."""
         while self._waiting:
-            rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), ROWS_AT_ONCE))]
-            await self._save(rows)
+            count = min(len(self._waiting), ROWS_AT_ONCE)
+            await self._save([self._waiting.popleft() for _ in range(count)])
 
     async def save_all(self, rooms: list[OpenRoom]) -> None:
         """Store the state of these rooms as it is; to be called when nothing ticks any more."""
         for opened in rooms:
             if opened.room.entry_number > opened.snapshot_number:
-                data, room = self._take(opened), opened.room
-                identity = snapshot_identity(room.room_id, room.entry_number)
-                row = SnapshotRow(
-                    room.room_id,
-                    room.entry_number,
-                    room.entry_tick,
-                    room.game.rules_version,
-                    sha256(data).digest(),
-                    self._seals.seal(zlib.compress(data, 1), identity),
-                )
-                self._waiting.append((opened, row))
+                self._waiting.append(self._take(opened))
         await self.flush()
 
-    async def _save(self, rows: list[tuple[OpenRoom, SnapshotRow]]) -> None:
+    async def _save(self, taken: list[Taken]) -> None:
         marks: dict[int, ShardMark] = {}
-        for opened, _ in rows:
-            owned = self._keeper.owned.get(opened.row.shard)
+        for one in taken:
+            owned = self._keeper.owned.get(one.opened.row.shard)
             if owned is not None:
                 marks[owned.shard] = self._keeper.mark(owned, 0, owned.head)
+        if sum(len(one.state) for one in taken) < LARGE_BYTES:
+            rows = self._rows(taken)
+        else:  # Hashing, compressing and sealing let go of the interpreter.
+            rows = await asyncio.to_thread(self._rows, taken)
         try:
             async with asyncio.timeout(SAVE_TIMEOUT_S):
-                await self._store.save_snapshots(
-                    [row for _, row in rows], list(marks.values()), self.ring_ticks
-                )
+                await self._store.save_snapshots(rows, list(marks.values()), self.ring_ticks)
         except (StorageError, TimeoutError) as error:
             log.warning("snapshots_not_stored", count=len(rows), error=repr(error))
             return
         self._metrics.snapshots_total += len(rows)
+
+    def _rows(self, taken: list[Taken]) -> list[SnapshotRow]:
+        return [
+            SnapshotRow(
+                one.opened.row.room_id,
+                one.number,
+                one.tick,
+                one.opened.room.game.rules_version,
+                sha256(one.state).digest(),
+                self._seals.seal(
+                    zlib.compress(one.state, 1),
+                    snapshot_identity(one.opened.row.room_id, one.number),
+                ),
+            )
+            for one in taken
+        ]

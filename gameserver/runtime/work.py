@@ -114,6 +114,16 @@ class OpenRoom:
 Roster = list[tuple[int, int, str]]  # Seat, account, name.
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A room's whole state after one of its entries, as canonical bytes."""
+
+    opened: OpenRoom
+    number: int
+    tick: int
+    state: bytes
+
+
 @dataclass(slots=True)
 class Work:
     """One tick's output on its way to being durable, and what then follows from it.
@@ -127,4 +137,4 @@ class Work:
     shown: list[Shown] = field(default_factory=list)
     left: list[Leave] = field(default_factory=list)
     roster: Roster | None = None
-    snapshot: bytes | None = None
+    snapshot: Taken | None = None

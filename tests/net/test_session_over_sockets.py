@@ -263,6 +263,14 @@ async def test_a_close_of_the_client_is_answered_and_its_rooms_are_told(rig: Rig
     assert rig.server.edge.counters.closes == {"1001": 1}
 
 
+async def test_codes_that_clients_make_up_are_counted_together(rig: Rig) -> None:
+    for code in (3000, 4711):
+        ann = await rig.player()
+        ann.frame(CLOSE, code.to_bytes(2, "big"))
+        assert await ann.read_frame() == (CLOSE, code.to_bytes(2, "big"))
+    assert rig.server.edge.counters.closes == {"other": 2}
+
+
 async def test_bye_is_answered_with_goodbye_and_1000(rig: Rig) -> None:
     ann = await rig.player()
     ann.send(Bye())

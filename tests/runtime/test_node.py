@@ -649,3 +649,17 @@ async def test_the_clock_of_a_quiet_shard_goes_on_through_a_crash() -> None:
             await rig.beats(2)
     states = {state.shard: state for state in await store.take_shards("other", [1, 2])}
     assert rings_tick - 400 + 170 < states[1].clock_tick <= states[2].clock_tick
+
+
+@virtual
+async def test_times_that_are_no_longer_true_do_not_pile_up() -> None:
+    async with node_running(FaultyStore()) as rig:
+        row = await rig.room()
+        ann = Eyes(ANN)
+        await rig.join(row, ann)
+        for number in range(1, 41):
+            await rig.done(row, ann, number, Ring(5000 + number))
+        assert max(len(due) for due in rig.node.host._due) <= 9
+        await rig.done(row, ann, 41, Ring(3))
+        await rig.beats(6)
+        assert ann.views[1].value(GAME_RECORD, RINGS) == 1
