@@ -260,22 +260,18 @@ class RoomHost:
         if opened.asked:
             opened.asked.intersection_update(room.asks())
         due_beat = None if room.due_tick is None else room.due_tick - opened.offset_ticks
-        if due_beat is not None and due_beat != opened.due_beat:
+        before, opened.due_beat = opened.due_beat, due_beat
+        if due_beat is not None and due_beat != before:
             self._note_due(opened.row.room_id, due_beat)
-        opened.due_beat = due_beat
 
     def _note_due(self, room_id: int, due_beat: int) -> None:
         """Remember when to look at a room; times that are no longer true are forgotten in bulk."""
         due = self._due[room_id % SLOTS]
         heapq.heappush(due, (due_beat, room_id))
         if len(due) > DUE_PER_ROOM_MAX * len(self.rooms) + DUE_PER_ROOM_MAX:
-            due[:] = sorted(
-                (beat, number)
-                for beat, number in set(due)
-                if number == room_id or self._is_due_at(number, beat)
-            )
+            due[:] = sorted({one for one in due if self._is_due_at(*one)})
 
-    def _is_due_at(self, room_id: int, beat: int) -> bool:
+    def _is_due_at(self, beat: int, room_id: int) -> bool:
         opened = self.rooms.get(room_id)
         return opened is not None and opened.due_beat == beat
 

@@ -139,7 +139,9 @@ class Recovery:
         while stored := await self._store.snapshots(row.room_id, until_tick):
             for one in stored:
                 try:
-                    return loaded(one, game, self._seals)
+                    room = loaded(one, game, self._seals)
+                    await self._check_place(room)
+                    return room
                 except snapshot.BadSnapshot as error:
                     log.error(
                         "snapshot_refused", room_id=row.room_id, number=one.number, why=str(error)
@@ -148,6 +150,19 @@ class Recovery:
             if until_tick < 0:
                 break
         return Room(game, row.room_id)
+
+    async def _check_place(self, room: Room[Any]) -> None:
+        """Raise BadSnapshot if the room's journal is not the one that the snapshot was taken of.
+
+        It may have come from a database that was then restored from a backup.
+        """
+        number = room.entry_number
+        for row in await self._store.entries(room.room_id, number - 1, 1):
+            if row.number > number:
+                return  # The journal was pruned up to here; what follows says whether it fits.
+            if _entry(row, self._seals).digest == room.digest:
+                return
+        raise snapshot.BadSnapshot("its journal has another entry there, or none")
 
     async def replay(self, room: Room[Any], ring: Ring) -> None:
         """Do all entries after the room's own again; RecoveryFailed if one gives another digest."""
@@ -202,12 +217,19 @@ class Recovery:
         if row.number != room.entry_number + 1:
             raise RecoveryFailed(f"entry {room.entry_number + 1} is missing")
         try:
-            payload = self._seals.open(row.payload, entry_identity(row.room_id, row.number))
-            output = room.replay(i.read_entry(payload))
-        except (ReplayDiverged, i.BadEntry) as error:
+            output = room.replay(_entry(row, self._seals))
+        except ReplayDiverged as error:
             raise RecoveryFailed(f"entry {row.number}: {error}") from error
-        except Exception as error:
-            raise RecoveryFailed(f"entry {row.number} cannot be opened: {error!r}") from error
         shared = None if output.shared is None else SharedFrame(output.shared)
         if shared is not None or output.private:
             ring.keep(Frames(output.tick, shared, output.private))
+
+
+def _entry(row: EntryRow, seals: Seals) -> i.Entry:
+    """Return what a row holds; RecoveryFailed if it cannot be read."""
+    try:
+        return i.read_entry(seals.open(row.payload, entry_identity(row.room_id, row.number)))
+    except i.BadEntry as error:
+        raise RecoveryFailed(f"entry {row.number}: {error}") from error
+    except Exception as error:
+        raise RecoveryFailed(f"entry {row.number} cannot be opened: {error!r}") from error
