@@ -168,7 +168,8 @@ class Tick:
         told = c.outcome(number, room.now if tick is None else tick, code, room.reasons)
         self.out.echoes.append((seat, told))
 
-    # --- Other inputs. Each tells whether there was anything to record.
+    # --- Other inputs. Each tells whether there was anything to record. Once a room has ended there
+    # never is: what came of it stays as it is.
 
     def _opened(self, one: i.Opened) -> bool:
         room = self.room
@@ -194,7 +195,7 @@ class Tick:
             return reason is None
         self.out.seated[one.account] = number
         seat = room.seats[number]
-        if seat.present:
+        if seat.present or not room.system.open:
             return False
         seat.present = True
         room.game.regain(room, number)
@@ -232,17 +233,18 @@ class Tick:
 
     def _left(self, one: i.Left) -> bool:
         room = self.room
-        if one.seat not in room.seats:
+        if one.seat not in room.seats or not room.system.open:
             return False
         give_up(room, one.seat)
         return True
 
     def _lost(self, one: i.Lost) -> bool:
-        seat = self.room.seats.get(one.seat)
-        if seat is None or not seat.present:
+        room = self.room
+        seat = room.seats.get(one.seat)
+        if seat is None or not seat.present or not room.system.open:
             return False
         seat.present = False
-        self.room.game.lose(self.room, one.seat)
+        room.game.lose(room, one.seat)
         return True
 
     def _ruled(self, one: i.Ruled) -> bool:
@@ -266,7 +268,7 @@ class Tick:
 
     def _drawn(self, one: i.Drawn) -> bool:
         room = self.room
-        if one.ask not in room.system.asks:
+        if one.ask not in room.system.asks or not room.system.open:
             return False
         room.system.asks.remove(one.ask)
         room.game.drawn(room, one.ask, one.data)

@@ -51,6 +51,31 @@ def test_a_room_does_not_end_while_a_command_is_pending() -> None:
     play.check(1, Act(then=Then.END), None)
 
 
+def test_nothing_changes_in_a_room_that_has_ended() -> None:
+    play = seated()
+    play.asks_held = True
+    play.command(2, Act(steps=((3, 0, 0), (2, 0, 0))))
+    play.lose(2)
+    play.command(0, Act(then=Then.END))
+    before = play.snapshot()
+    play.put(i.Left(0), i.Lost(1), i.Drawn("ask 0", b"1"), i.Sat(account_of("cat")))
+    play.tick_at(play.now + 50)
+    assert play.last.seated == {account_of("cat"): 2}  # To be shown how it ended.
+    assert play.last.entry is None
+    assert play.snapshot() == before
+
+
+def test_inputs_of_the_very_tick_in_which_a_room_ends_change_nothing_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play = seated()
+    monkeypatch.setattr(toy.ToyGame, "leave", lambda self, room, seat: room.end())
+    play.put(i.Left(0), i.Left(1))
+    play.tick()
+    assert play.room.seats.keys_in_order() == [1, 2]
+    play.check_replay()
+
+
 # --- Seats.
 
 
