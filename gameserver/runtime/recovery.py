@@ -101,6 +101,8 @@ class Recovery:
         if game is None:
             raise RecoveryFailed(f"there is no game {row.game!r}")
         room = await self.newest_sound(row, game)
+        if room.entry_number == 0 and row.rules_version != game.rules_version:
+            await self._refuse_old_rules(row, game)
         ring = Ring(room.entry_tick, ring_ticks)
         snapshot_number = room.entry_number
         await self.replay(room, ring)
@@ -115,6 +117,14 @@ class Recovery:
             await self._resume(opened)
             self._metrics.rooms_recovered_total += 1
         return opened
+
+    async def _refuse_old_rules(self, row: RoomRow, game: Game[Any]) -> None:
+        """Never replay under other rules than those that were played by."""
+        if await self._store.entries(row.room_id, 0, 1):
+            raise RecoveryFailed(
+                f"it was played under rules {row.rules_version} of {game.name}, "
+                f"and this server has rules {game.rules_version}"
+            )
 
     async def _resume(self, opened: OpenRoom) -> None:
         """Queue what the room has missed: verdicts first, then that nobody is connected."""

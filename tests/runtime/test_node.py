@@ -24,7 +24,7 @@ from protocol.messages import (
     Roster,
 )
 from protocol.view import GAME_RECORD
-from tests.runtime.pots import Ask, End, Put, Ring, Stake
+from tests.runtime.pots import Ask, End, Pots, Put, Ring, Stake
 from tests.runtime.rig import Eyes, FaultyStore, left_codes, node_running
 from tests.virtual import virtual
 
@@ -663,3 +663,21 @@ async def test_times_that_are_no_longer_true_do_not_pile_up() -> None:
         await rig.done(row, ann, 41, Ring(3))
         await rig.beats(6)
         assert ann.views[1].value(GAME_RECORD, RINGS) == 1
+
+
+@virtual
+async def test_a_room_is_never_replayed_under_other_rules() -> None:
+    store = FaultyStore()
+    async with node_running(store, crash=True) as rig:
+        row = await rig.room()
+        ann = Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.done(row, ann, 1, Put(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pots, "rules_version", 2)
+        async with node_running(store, "n2") as rig:
+            assert await rig.join(row, ann) == JoinError(ReplyCode.ROOM_SET_ASIDE)
+            await rig.beats()
+    kept = await store.room(1)
+    assert kept is not None
+    assert kept.note == "it was played under rules 1 of pots, and this server has rules 2"
