@@ -95,7 +95,7 @@ class FoggedTerritory(Record):
     owner: int = public(1, default=NOBODY)
     troops: int = public(2, default=0)
     rest_tick: int = public(3, default=0)
-    seen_by: int = public(4, default=EVERY_SEAT)
+    seen_by: int = secret(4, default=EVERY_SEAT)
 
 
 class Battle(Record):
@@ -124,7 +124,7 @@ class FoggedBattle(Record):
     attackers_lost: int = public(7, default=0)
     defenders_lost: int = public(8, default=0)
     conquered: bool = public(9, default=False)
-    seen_by: int = public(10, default=0)
+    seen_by: int = secret(10, default=0)
 
 
 class Offer(Record):
@@ -132,7 +132,7 @@ class Offer(Record):
 
     by_seat: int = public(1)
     to_seat: int = public(2)
-    seen_by: int = public(3)
+    seen_by: int = secret(3)
 
 
 class Notice(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
+from gameserver.engine.fields import SEEN_BY
 from gameserver.games.conquest.commands import (
     AcceptAlliance,
     Attack,
@@ -218,3 +219,20 @@ def test_the_number_of_troops_in_the_fog_is_in_nobodys_bytes_who_may_not_see_it(
     assert found == sum(len(sights(play, seat)) for seat in range(3))
     assert hidden > 15
     play.check_all()
+
+
+def test_nobody_is_told_who_else_sees_a_territory_a_battle_or_an_offer() -> None:
+    play = round_of("ann", "bob", "cat", **FOG)
+    do(play, ANN, OfferAlliance(other=BOB))
+    storm(play, ANN, *borders(play, ANN, BOB)[0])
+    state = play.state
+    shown = 0
+    for seat in (ANN, BOB, CAT):
+        records = play.watcher(seat).view.records
+        for table in (state.fogged_territories, state.fogged_battles, state.offers):
+            for one in table:
+                (bits,) = (field.number for field in one.fields if field.name == SEEN_BY)
+                fields = records.get(one.record_number)
+                assert fields is None or bits not in fields
+                shown += fields is not None
+    assert shown > len(state.fogged_territories)
