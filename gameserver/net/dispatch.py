@@ -111,10 +111,10 @@ class Dispatcher:
         self._host.lost(connection)
 
     def _command(self, connection: Connection, message: Command) -> None:
-        wait_ns = connection.commands.take(self._edge.clock.now_ns())
-        if wait_ns:
+        now_ns = self._edge.clock.now_ns()
+        if connection.commands.take(now_ns):
             self._edge.counters.commands_rate_limited += 1
-            code = DeferralCode.RATE_LIMITED
+            code, wait_ns = DeferralCode.RATE_LIMITED, connection.commands.turn(now_ns)
             connection.send(codec.deferred(message.room, message.number, code, _ms(wait_ns)))
             return
         self._host.command(message.room, connection, message.number, bytes(message.body))
@@ -137,9 +137,10 @@ class Dispatcher:
     ) -> None:
         """Start a job, unless too many are under way."""
         request = message.request
-        wait_ns = connection.commands.take(self._edge.clock.now_ns())
-        if wait_ns:
-            refusal = Refusal(ReplyCode.RATE_LIMITED, "too many a second", _ms(wait_ns))
+        now_ns = self._edge.clock.now_ns()
+        if connection.commands.take(now_ns):
+            wait_ms = _ms(connection.commands.turn(now_ns))
+            refusal = Refusal(ReplyCode.RATE_LIMITED, "too many a second", wait_ms)
         elif connection.requests_in_flight >= self._edge.limits.requests_in_flight_max:
             refusal = Refusal(ReplyCode.RATE_LIMITED, "too many at once", BUSY_RETRY_MS)
         elif self._jobs.is_full:

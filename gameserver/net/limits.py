@@ -14,7 +14,7 @@ SECOND_NS = 1_000_000_000
 class Bucket:
     """Lets ``burst`` things through at once and ``per_second`` in the long run."""
 
-    __slots__ = ("_full_at_ns", "_interval_ns", "_tolerance_ns")
+    __slots__ = ("_full_at_ns", "_interval_ns", "_tolerance_ns", "_turn_at_ns")
 
     def __init__(self, per_second: int, burst: int) -> None:
         assert per_second > 0, "a rate is positive"
@@ -22,6 +22,7 @@ class Bucket:
         self._interval_ns = SECOND_NS // per_second
         self._tolerance_ns = self._interval_ns * (burst - 1)
         self._full_at_ns = 0
+        self._turn_at_ns = 0
 
     def take(self, now_ns: int) -> int:
         """Let one through and return 0, or return the nanoseconds until one would pass."""
@@ -31,6 +32,16 @@ class Bucket:
             return wait_ns
         self._full_at_ns = full_at_ns + self._interval_ns
         return 0
+
+    def turn(self, now_ns: int) -> int:
+        """Return the nanoseconds after which one that was turned away may come again.
+
+        Each gets a moment of its own. If all were told the first at which one would pass, all but
+        one would be turned away again at that moment, and again, ever faster.
+        """
+        first_ns = max(self._full_at_ns - self._tolerance_ns, now_ns)
+        self._turn_at_ns = max(self._turn_at_ns + self._interval_ns, first_ns)
+        return self._turn_at_ns - now_ns
 
 
 class Refusal(Enum):

@@ -1,9 +1,13 @@
 """Rates and counts, without a socket or a clock."""
 
+from heapq import heappop, heappush
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gameserver.net.edge import MESSAGES_PER_COMMAND
 from gameserver.net.limits import Admission, AdmissionLimits, Bucket, Refusal, address_group
 
 SECOND_NS = 1_000_000_000
@@ -38,6 +42,46 @@ def test_no_second_lets_more_through_than_burst_and_rate(
     for first_ns in passed_ns:
         within = [at_ns for at_ns in passed_ns if first_ns <= at_ns < first_ns + SECOND_NS]
         assert len(within) <= burst + per_second
+
+
+def test_each_that_is_turned_away_is_given_a_moment_of_its_own() -> None:
+    bucket = Bucket(per_second=10, burst=2)
+    now_ns, interval_ns = 5 * SECOND_NS, SECOND_NS // 10
+    assert [bucket.take(now_ns) for _ in range(2)] == [0, 0]
+    turns_ns = []
+    for _ in range(3):
+        assert bucket.take(now_ns) == interval_ns
+        turns_ns.append(bucket.turn(now_ns))
+    assert turns_ns == [interval_ns, 2 * interval_ns, 3 * interval_ns]
+    assert [bucket.take(now_ns + turn_ns) for turn_ns in turns_ns] == [0, 0, 0]
+    # Long afterwards nobody has to wait for those of then.
+    later_ns = now_ns + 60 * SECOND_NS
+    assert [bucket.take(later_ns) for _ in range(3)] == [0, 0, interval_ns]
+    assert bucket.turn(later_ns) == interval_ns
+
+
+@given(st.integers(1, 192), st.integers(0, 2**32))
+def test_who_comes_when_told_to_is_never_too_fast(commands: int, seed: int) -> None:
+    """As many commands as a client may have unanswered in three rooms, put off for a minute."""
+    chance = Random(seed)
+    rate, burst, outage_ns = 20, 60, 60 * SECOND_NS
+    messages = Bucket(rate * MESSAGES_PER_COMMAND, burst * MESSAGES_PER_COMMAND)
+    taken = Bucket(rate, burst)
+    coming = [(0, number) for number in range(commands)]
+    done_ns = 0
+    while coming:
+        now_ns, number = heappop(coming)
+        assert messages.take(now_ns) == 0, "this would have been flooding"
+        if taken.take(now_ns):
+            wait_ns = taken.turn(now_ns)
+        elif now_ns < outage_ns:
+            wait_ns = SECOND_NS  # Put off because storage is away.
+        else:
+            done_ns = now_ns
+            continue
+        # As protocol.client does: half as long again at most.
+        heappush(coming, (now_ns + int(wait_ns * chance.uniform(1.0, 1.5)), number))
+    assert done_ns < outage_ns + 4 * commands * SECOND_NS // rate + 2 * SECOND_NS
 
 
 @pytest.mark.parametrize(
