@@ -26,6 +26,7 @@ from scripts.faulting.world import Size, World
 # What is played, phase after phase: keno above all, because there is money in it.
 GAMES = ("keno", "mix", "keno", "quiz", "keno", "conquest")
 FAULT_S = 180.0
+ATTEMPTS = 3
 PLAY_S_MIN = 0.2  # Of undisturbed play before each fault.
 
 Say = Callable[[str], None]
@@ -144,17 +145,19 @@ async def _main_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> No
 
 
 async def _injured(world: World, name: str, chance: Random, outcome: Outcome) -> bool:
-    """Bring a fault about; false if play does not go on after it."""
-    try:
-        async with asyncio.timeout(FAULT_S):
-            await FAULTS[name](world, outcome.measures, chance)
-    except NOT_RUN as error:
-        outcome.not_run.append(f"{name}: {error}")
-    except (TimeoutError, ServerFailed) as error:
-        outcome.faults.append(f"play did not go on after {name}: {error!r}")
-        return False
-    else:
-        outcome.run[name] += 1
+    """Bring a fault about, in some attempts; false if play does not go on after it."""
+    for _ in range(ATTEMPTS):
+        try:
+            async with asyncio.timeout(FAULT_S):
+                await FAULTS[name](world, outcome.measures, chance)
+        except NOT_RUN as error:
+            outcome.not_run.append(f"{name}: {error}")
+        except (TimeoutError, ServerFailed) as error:
+            outcome.faults.append(f"play did not go on after {name}: {error!r}")
+            return False
+        else:
+            outcome.run[name] += 1
+            return True
     return True
 
 
@@ -205,6 +208,7 @@ async def _examine(world: World, outcome: Outcome) -> None:
     outcome.faults += world.faults + world.history.faults + findings.faults
     outcome.counts.update(findings.counts)
     outcome.measures.ready_ms += world.ready_ms
+    outcome.measures.stalls_ms += world.machine.stalls_ms
     outcome.counts["outcomes_told_to_players"] += len(world.history.told)
     for player in world.players:
         counters = player.client.counters
@@ -217,7 +221,9 @@ async def _examine(world: World, outcome: Outcome) -> None:
             outcome.counts[REPORTED_AS.get(name, f"bots_{name}")] += int(report.get(name, 0))
     outcome.counts["bots_wallets_cleared"] += world.wallets_cleared
     outcome.counts["shards_fenced"] += sum(one.count("shard_fenced") for one in world.servers)
-    outcome.counts["commits_delayed"] += sum(one.count("commit_delayed") for one in world.servers)
+    for server in world.servers:
+        warnings = [one["event"] for one in server.events if one.get("level") == "warning"]
+        outcome.counts.update(f"server_{event}" for event in warnings)
     outcome.counts["servers_started"] += len(world.servers)
 
 

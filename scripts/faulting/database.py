@@ -24,7 +24,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 STOP_S = 20.0
 CONNECT_S = 10.0
-FIND_S = 15.0
+FIND_S = 30.0
 POLL_S = 0.002
 
 COMMITTING = """

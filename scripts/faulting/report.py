@@ -59,6 +59,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "after_network_ms": summary(measures.after_network_ms),
         "deferred_ms": summary(measures.deferred_ms),
         "start_to_ready_ms": summary(measures.ready_ms),
+        "machine_stalls_ms": summary(measures.stalls_ms),
         "targets": targets(outcome),
         "versions": versions(),
     }
@@ -123,6 +124,7 @@ def as_text(outcome: Outcome) -> str:
                 ("network, sessions", report["after_network_ms"]),
                 ("outage: put off after", report["deferred_ms"]),
                 ("start of a server", report["start_to_ready_ms"]),
+                ("the machine stood still", report["machine_stalls_ms"]),
             )
             if times["count"]
         ),

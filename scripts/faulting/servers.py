@@ -29,8 +29,8 @@ class ServerFailed(Exception):
 class Server:
     """One process of ``gameserver serve``, from its start to its end."""
 
-    def __init__(self, process: Process, failpoint: str) -> None:
-        self.failpoint = failpoint
+    def __init__(self, process: Process, log: Path) -> None:
+        self.log = log
         self.port = 0
         self.events: list[dict[str, Any]] = []
         self.strays: list[str] = []  # Lines that are no events: tracebacks, warnings of Python.
@@ -52,6 +52,8 @@ class Server:
         """Take its log in until the process ends."""
         assert self._process.stdout is not None, "stdout is a pipe"
         async for line in self._process.stdout:
+            with self.log.open("ab") as file:
+                file.write(line)
             try:
                 event = json.loads(line)
                 self.events.append(event)
@@ -135,12 +137,12 @@ class Server:
                 self._process.send_signal(number)
 
 
-async def launched(dsn: str, data_dir: Path, failpoint: str = "", *flags: str) -> Server:
+async def launched(dsn: str, data_dir: Path, log: Path, failpoint: str = "") -> Server:
     """Start a server on a database; a ``failpoint`` is one of ``failpoints``, with its count."""
     module = ["scripts.faulting.failpoints", failpoint] if failpoint else ["gameserver"]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *module, "serve", "--log-format", "json", "--port", "0"),
-        *("--admin-port", "0", "--data-dir", str(data_dir), *flags),
+        *("--admin-port", "0", "--data-dir", str(data_dir)),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "GS_POSTGRES": dsn},
         stdin=asyncio.subprocess.DEVNULL,
@@ -148,4 +150,4 @@ async def launched(dsn: str, data_dir: Path, failpoint: str = "", *flags: str) -
         stderr=STDOUT,
         limit=LINE_BYTES_MAX,
     )
-    return Server(process, failpoint)
+    return Server(process, log)

@@ -16,6 +16,7 @@ from protocol.client import Created
 from scripts.faulting import books
 from scripts.faulting.bots import Bots, Crowd, doubted, gathered, judged
 from scripts.faulting.database import Database, dsn_through
+from scripts.faulting.machine import Machine
 from scripts.faulting.players import SETTINGS, History, Player, Sent
 from scripts.faulting.relay import CommitRelay, Relay
 from scripts.faulting.servers import Server, ServerFailed, launched
@@ -25,6 +26,8 @@ QUIET_S = 60.0
 RESTART_ATTEMPTS = 20
 RESTART_PAUSE_S = 0.5
 KEYS = "keys.json"
+# Bots wait for 30 s; a machine that stood still for longer than this may make them wait so long.
+STALL_MS_MAX = 5_000
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,15 @@ class World:
         self.relay = Relay(self.tasks)
         self.commits = CommitRelay(self.tasks)
         self.ready_ms: list[int] = []  # How long servers took until they served.
+        self.machine = Machine(folder / "written")
         self.has_waited = False  # Whether there was an outage of many seconds since the bots came.
         self._folder = folder
         self._watch = Watch()
         self._bots: Bots | None = None
         self._stopping = asyncio.Event()
+        self._stalls_before = 0
         self._playing: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
         self._rest = contextlib.AsyncExitStack()
         self._clients = contextlib.AsyncExitStack()
         self.history.news = self._watch.take
@@ -102,6 +108,8 @@ class World:
         self._rest.push_async_callback(self._let_go)
         self._rest.push_async_callback(self._clients.aclose)
         try:
+            self._folder.mkdir(exist_ok=True)
+            self._watching = self.tasks.create_task(self.machine.watch())
             await self.database.start()
             await self.commits.start()
             await self.relay.start()
@@ -122,8 +130,9 @@ class World:
         return await self._rest.__aexit__(kind, error, trace)
 
     async def _let_go(self) -> None:
-        for task in self._playing:
-            task.cancel()
+        for task in (*self._playing, self._watching):
+            if task is not None:
+                task.cancel()
         if self._bots is not None:
             self._bots.kill()
         for server in self.servers:
@@ -138,7 +147,8 @@ class World:
     async def launch(self, failpoint: str = "") -> Server:
         """Start one more server on the database; it takes every shard."""
         dsn = dsn_through(self.commits.port)
-        server = await launched(dsn, self._folder / "server", failpoint)
+        log = self._folder / f"server-{len(self.servers)}.log"
+        server = await launched(dsn, self._folder / "server", log, failpoint)
         self.servers.append(server)
         self.tasks.create_task(server.read())
         return server
@@ -198,6 +208,7 @@ class World:
         self._bots = await gathered(self.url, crowd, report)
         self.tasks.create_task(self._bots.read())
         self.has_waited = False
+        self._stalls_before = len(self.machine.stalls_ms)
         if not await self._bots.seated():
             self.faults.append(f"the bots of {crowd.game} did not all find a seat")
 
@@ -208,12 +219,14 @@ class World:
             return
         report = await bots.stop()
         self.reports.append(report)
+        stalls_ms = self.machine.stalls_ms[self._stalls_before :]
+        waited = self.has_waited or max(stalls_ms, default=0) > STALL_MS_MAX
         cleared = 0
         if doubts := doubted(report):
             async with self.database.connection() as connection:
                 cleared = sum([await books.is_right(connection, one) for one in doubts])
         self.wallets_cleared += cleared
-        wrong = judged(report, waited=self.has_waited, cleared=cleared)
+        wrong = judged(report, waited=waited, cleared=cleared)
         self.faults += [f"bots of {bots.crowd.game}: {one}" for one in wrong]
 
     def now_ns(self) -> int:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from scripts.faulting.campaign import Outcome, Plan
 from scripts.faulting.cli import main
 from scripts.faulting.failpoints import POINTS, Fuse, after, amid, before
 from scripts.faulting.faults import FAULTS, KILLS, Measures
+from scripts.faulting.machine import Machine
 from scripts.faulting.report import NEEDED, as_json, summary, targets, wrong
 from scripts.faulting.servers import ROOT
 
@@ -214,3 +216,15 @@ def test_a_wrong_option_is_refused(
         main(arguments)
     assert ended.value.code == 2
     assert "error" in capsys.readouterr().err
+
+
+# --- The machine.
+
+
+def test_a_machine_that_stands_still_is_noticed(tmp_path: Path) -> None:
+    now_ms = 0
+    machine = Machine(tmp_path / "written", lambda: now_ms * 1_000_000)
+    for took_ms in (250, 400, 1_200, 250, 31_250):
+        now_ms += took_ms
+        machine.note(0.25)
+    assert machine.stalls_ms == [31_000]
