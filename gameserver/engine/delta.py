@@ -24,8 +24,9 @@ Flat = list[Any]
 class Changes:
     """A tick's changes: ``every`` one, the ``public`` ones, and what only some seats are shown.
 
-    ``public is every`` when nothing was kept from anybody. ``groups`` are pairs of seats as bits,
-    none in two groups, and what all of them are shown; ``own`` is what single seats are besides.
+    ``every`` is for the digest; ``public is every`` when nothing was kept from anybody. ``groups``
+    are pairs of seats as bits, none in two groups, and what all of them are shown; ``own`` is what
+    single seats are shown besides.
     """
 
     __slots__ = ("every", "groups", "own", "public")
@@ -107,7 +108,7 @@ class _Sorter:
         return Changes(every, self.public, _groups(self.shares), self.own)
 
     def _appear(self, record: Record) -> None:
-        self.every += appearance(record)
+        self.every += (*appearance(record), record.seat)  # Whose it is counts in the digest.
         for field in record.fields:
             self.every += (record.record_number, field.number, record.__dict__[field.name])
         self._show(record, _seen_by(record))

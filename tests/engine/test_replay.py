@@ -158,6 +158,15 @@ def test_the_digest_covers_what_nobody_is_shown(monkeypatch: pytest.MonkeyPatch)
         _replay(Room(GAME, play.room.room_id), play.journal)
 
 
+def test_the_digest_covers_whose_a_record_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = seated()
+    play.submit(0, Act(steps=((7, 1, 0),)))
+    play.tick()
+    monkeypatch.setattr("tests.engine.toy_steps._seat", lambda which: 3)
+    with pytest.raises(ReplayDiverged, match="another digest"):
+        _replay(Room(GAME, play.room.room_id), play.journal)
+
+
 def test_the_digest_covers_effects(monkeypatch: pytest.MonkeyPatch) -> None:
     play = seated()
     play.submit(0, Act(steps=((4, 0, 0),)))
