@@ -89,6 +89,7 @@ class Client:
         self._requests = Requests(self.options)
         self._connection: Connection | None = None
         self._welcomed = False
+        self._failure = ""  # Why there is no connection, for a person.
         self._resuming: set[int] = set()
         self._tasks = asyncio.TaskGroup()
         self._runner: asyncio.Task[None] | None = None
@@ -104,7 +105,7 @@ class Client:
                 await asyncio.shield(self._opened)
         except TimeoutError as error:
             await self._shut(None, None, None)
-            raise AnswerTimeout(f"no connection to {self.url}") from error
+            raise AnswerTimeout(f"no connection to {self.url}{self._failure}") from error
         except BaseException as error:
             await self._shut(type(error), error, error.__traceback__)
             raise
@@ -234,6 +235,7 @@ class Client:
         while True:
             started_ns = self.options.now_ns()
             ended = await self._connect()
+            self._failure = f": {ended.name}" if ended.name else ""
             self.counters.closes[ended.code] = self.counters.closes.get(ended.code, 0) + 1
             if self._lose():
                 lived_ms = (self.options.now_ns() - started_ns) // 1_000_000
@@ -253,6 +255,8 @@ class Client:
                 transport = await self.options.dial(self.url)
         except OSError as error:
             return Ended(ABNORMAL, str(error))
+        except ValueError as error:
+            return Ended(CloseCode.WEBSOCKET_ERROR, str(error))
         connection = Connection(transport, self.options, self.counters, self._take)
         self._connection = connection
         return await connection.run(Hello([VERSION], self.token, self.name, self.options.program))

@@ -18,9 +18,8 @@ from protocol.client.errors import (
     RequestRefused,
 )
 from protocol.client.options import Options
-from protocol.codec import encode_inbound
+from protocol.codec import RemoteProtocolError, decode_inbound, encode_inbound
 from protocol.messages import (
-    INBOUND_BYTES_MAX,
     ErrorBody,
     Inbound,
     JoinBy,
@@ -91,9 +90,7 @@ class Requests:
             raise self._ended
         number = self._next_number
         self._next_number = (number + 1) % REQUEST_NUMBERS
-        payload = encode_inbound(make(number))
-        if len(payload) > INBOUND_BYTES_MAX:
-            raise ValueError(f"a request of {len(payload)} bytes; {INBOUND_BYTES_MAX} are allowed")
+        payload = _checked(make(number))
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[number] = _Asked(payload, answered, again=again)
         if self._post is not None:
@@ -131,6 +128,16 @@ class Requests:
             return False
         asked.answered.set_result(answer)
         return True
+
+
+def _checked(message: Inbound) -> bytes:
+    """Encode what somebody typed, perhaps: the server would end the connection over a mistake."""
+    payload = encode_inbound(message)
+    try:
+        decode_inbound(payload)
+    except RemoteProtocolError as error:
+        raise ValueError(f"not a {type(message).__name__}: {error.text}") from error
+    return payload
 
 
 def _refusal(reply: Reply) -> RequestRefused:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
 from protocol.client.errors import TransportClosed
@@ -32,7 +32,7 @@ class Transport(Protocol):
         """End the connection with 1000. Closing again does nothing."""
 
 
-# Opens a transport to a URL; raises OSError if that is not possible.
+# Opens a transport to a URL; raises OSError if that is not possible, ValueError if it never is.
 Dial = Callable[[str], Awaitable[Transport]]
 
 
@@ -68,7 +68,7 @@ def _closed(error: ConnectionClosed) -> TransportClosed:
 
 
 async def dial_websocket(url: str) -> Transport:
-    """Open a WebSocket to ``url``; raises OSError."""
+    """Open a WebSocket to ``url``; raises OSError, and ValueError if it is no address of one."""
     try:
         socket = await connect(
             url,
@@ -81,4 +81,6 @@ async def dial_websocket(url: str) -> Transport:
         )
     except InvalidHandshake as error:
         raise ConnectionError(str(error)) from error
+    except InvalidURI as error:
+        raise ValueError(str(error)) from error
     return WebSocketTransport(socket)

@@ -92,8 +92,13 @@ async def test_an_error_is_raised_with_its_code() -> None:
             await client.join(code="XXXXXX")
         with pytest.raises(ValueError, match="one of them"):
             await client.join(code="ABCDEF", game="toy")
-        with pytest.raises(ValueError, match="4096 are allowed"):
+        with pytest.raises(ValueError, match="more than 4096 bytes"):
             await client.request("echo", b"x" * 5000)
+        # The server would end the connection over these, and nobody would know why.
+        with pytest.raises(ValueError, match=r"not a Join: .* length >= 1"):
+            await client.join(code="")
+        with pytest.raises(ValueError, match=r"not a Request: .* length <= 32"):
+            await client.request("m" * 33)
 
 
 @virtual

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from protocol.client import Client, ClientStopped, Options, dial_websocket
-from protocol.client.errors import TransportClosed
+from protocol.client.errors import AnswerTimeout, TransportClosed
 from protocol.codec import decode_inbound
 from protocol.messages import SUBPROTOCOL, Bye
 from tests.protocol.peer import Side, ToyServer
@@ -115,3 +115,16 @@ async def test_a_server_that_is_no_game_server_is_an_os_error() -> None:
         port = next(iter(listener.sockets)).getsockname()[1]
         with pytest.raises(OSError, match=r"HTTP 400|subprotocol"):
             await dial_websocket(f"ws://127.0.0.1:{port}/ws")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/ws", "hello", "ws://"])
+async def test_what_is_no_address_of_a_websocket_is_told_at_once(url: str) -> None:
+    with pytest.raises(ClientStopped, match=r"1002 .*URI"):
+        async with Client(url, name="ann"):
+            pytest.fail("there is nowhere to connect to")
+
+
+async def test_who_finds_no_server_is_told_what_was_met_last() -> None:
+    with pytest.raises(AnswerTimeout, match=r"no connection to ws://127.0.0.1:1/ws: .*failed"):
+        async with Client("ws://127.0.0.1:1/ws", options=Options(open_timeout_ms=300)):
+            pytest.fail("nobody listens there")
