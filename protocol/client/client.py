@@ -253,10 +253,9 @@ class Client:
         try:
             async with asyncio.timeout(self.options.dial_timeout_ms / 1000):
                 transport = await self.options.dial(self.url)
-        except OSError as error:
-            return Ended(ABNORMAL, str(error))
-        except ValueError as error:
-            return Ended(CloseCode.WEBSOCKET_ERROR, str(error))
+        except (OSError, ValueError) as error:
+            code = ABNORMAL if isinstance(error, OSError) else CloseCode.WEBSOCKET_ERROR
+            return Ended(code, str(error))
         connection = Connection(transport, self.options, self.counters, self._take)
         self._connection = connection
         return await connection.run(Hello([VERSION], self.token, self.name, self.options.program))
