@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -203,6 +205,35 @@ def test_a_private_field_of_a_record_for_nobody_is_told_to_nobody() -> None:
     told = len(play.watcher(0).frames)
     assert play.command(0, Act(steps=((VAULT, 0, 1),))) is None  # One is written.
     assert not marks_in(b"".join(play.watcher(0).frames[told:]))
+
+
+def _check_chain(frames: list[bytes]) -> None:
+    """Each frame names the one before it, so that a viewer who lacks one notices."""
+    messages = [codec.decode_outbound(frame) for frame in frames]
+    for kind in (Private, Delta):
+        chain = [message for message in messages if isinstance(message, kind)]
+        assert all(one.tick == then.base for one, then in pairwise(chain))
+
+
+@settings(max_examples=50)
+@given(PLAYS)
+def test_each_frame_names_the_one_before_it(ticks: list[list[Event]]) -> None:
+    play = seated()
+    for _ in run(play, ticks):
+        for watcher in play.watchers.values():
+            _check_chain(watcher.frames)
+
+
+def test_seats_of_one_group_whose_last_frames_differ_get_different_bases() -> None:
+    play = seated()
+    play.command(0, Act())
+    play.command(1, Act(steps=((DEAL, 4, 0b0111),)))
+    bases = [codec.decode_outbound(play.last.private[seat]) for seat in (0, 2)]
+    assert [base.base for base in bases if isinstance(base, Private)] == [play.now - 1, 4]
+    play.command(1, Act(steps=((DEAL, 4, 0b0111),)))
+    assert play.last.private[0] is play.last.private[2]  # Now they are the same.
+    for watcher in play.watchers.values():
+        _check_chain(watcher.frames)
 
 
 def test_a_seat_may_own_what_it_may_not_see() -> None:

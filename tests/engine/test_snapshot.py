@@ -154,6 +154,24 @@ def _load_and_use(data: bytes) -> None:
     snapshot.dump(room)
 
 
+@pytest.mark.parametrize("value", [True, "4", 4.0, None, 2**53, [4], b"4"])
+def test_a_value_that_its_field_could_not_hold_is_refused(value: Any) -> None:
+    parts = msgpack.unpackb(STORED)
+    number = next(pair for pair in parts[10][2] if pair[0] == 1)  # The root's first field.
+    number[1] = value
+    with pytest.raises(BadSnapshot):
+        snapshot.load(GAME, msgpack.packb(parts))
+
+
+def test_counters_and_digest_survive() -> None:
+    room = snapshot.load(GAME, STORED)
+    play = seated()
+    assert (room.entry_number, room.entry_tick) == (7, 7)
+    assert room.shared_tick == 7
+    assert len(room.digest) == 32
+    assert room.digest != play.room.digest
+
+
 # --- States of older code.
 
 
