@@ -34,6 +34,9 @@ OnAnswer = Callable[[Answer], None]
 Body = bytes | list[object] | tuple[object, ...] | msgspec.Struct
 
 
+_OF_THIS_SENDING = frozenset({InvalidCode.NOT_IN_ROOM, InvalidCode.NOT_SEATED})
+
+
 class _Open:
     """One command without an answer."""
 
@@ -127,7 +130,14 @@ class Commands:
         self._answer(outcome.number, outcome)
 
     def take_invalid(self, message: Invalid) -> None:
-        """Take the server's word that a command never reached the room."""
+        """Take the server's word that a command never reached the room.
+
+        Of who is not there (any more) that word is on this sending alone: an earlier one, over a
+        connection that broke, may have reached the room. Then only the deadline answers.
+        """
+        command = self._open.get(message.number)
+        if command is not None and command.is_doubtful and message.code in _OF_THIS_SENDING:
+            return
         self._answer(message.number, CommandInvalid(message.code, message.name, message.field))
 
     def take_deferred(self, message: Deferred) -> None:

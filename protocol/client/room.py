@@ -218,7 +218,7 @@ class ClientRoom:
         if isinstance(applied, Applied):
             self._take_applied(applied)
             return
-        if isinstance(applied, Gap) and not self._syncing:
+        if isinstance(applied, Gap) and self.is_open and not self._syncing:
             self._counters.gaps += 1
         self._give_outcomes()
         if not self._syncing:  # One full state mends all that is lost until it comes.

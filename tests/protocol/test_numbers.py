@@ -1,9 +1,14 @@
-"""Where a client's command numbers begin and go on."""
+"""Where a client's command numbers begin and go on, and what is said of repeated ones."""
 
+import asyncio
+
+import pytest
+
+from protocol.client import Answer, AnswerTimeout, CommandInvalid
 from protocol.client.commands import Commands
 from protocol.client.options import Counters, Options
 from protocol.codec import decode_inbound
-from protocol.messages import Command
+from protocol.messages import Command, Invalid, InvalidCode
 from tests.virtual import virtual
 
 GAP = 1_000
@@ -52,3 +57,44 @@ async def test_a_number_given_while_away_is_never_that_of_another_device() -> No
     one.resume(theirs)
     assert numbers(sent) == [highest, given_away]
     assert one.unanswered == 2
+
+
+@pytest.mark.parametrize("code", [InvalidCode.NOT_IN_ROOM, InvalidCode.NOT_SEATED])
+@virtual
+async def test_who_is_not_there_any_more_cannot_say_that_a_command_was_never_taken(
+    code: InvalidCode,
+) -> None:
+    answers: list[Answer] = []
+    mine = commands([])
+    mine.resume(0)
+    number = mine.submit([1], answers.append, 1_000)
+    mine.pause()
+    mine.resume(0)
+    mine.take_invalid(Invalid(1, number, code, code.name, ""))
+    assert answers == []
+    await asyncio.sleep(2)
+    assert [type(answer) for answer in answers] == [AnswerTimeout]
+
+
+@virtual
+async def test_a_command_that_is_malformed_was_so_whenever_it_was_sent() -> None:
+    answers: list[Answer] = []
+    mine = commands([])
+    mine.resume(0)
+    number = mine.submit([1], answers.append, 1_000)
+    mine.pause()
+    mine.resume(0)
+    code = InvalidCode.MALFORMED
+    mine.take_invalid(Invalid(1, number, code, code.name, "$[0]"))
+    assert [type(answer) for answer in answers] == [CommandInvalid]
+
+
+@virtual
+async def test_a_command_that_was_sent_once_and_refused_at_the_door_was_not_taken() -> None:
+    answers: list[Answer] = []
+    mine = commands([])
+    mine.resume(0)
+    number = mine.submit([1], answers.append, 1_000)
+    code = InvalidCode.NOT_SEATED
+    mine.take_invalid(Invalid(1, number, code, code.name, ""))
+    assert [type(answer) for answer in answers] == [CommandInvalid]
