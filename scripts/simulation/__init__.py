@@ -1,0 +1,1 @@
+"""The command line of the simulation, which lives in ``tests.simulation``."""

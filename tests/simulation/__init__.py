@@ -1,0 +1,1 @@
+"""A whole cluster on virtual time in one thread, from one seed: see ``world``."""

@@ -1,0 +1,464 @@
+"""Every safeguard, switched off one at a time: a campaign without it must find a violation.
+
+Nothing in the product knows of this. Each ablation replaces a piece of it for as long as its
+context lasts. What they show is that the checkers look, and that each safeguard is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from gameserver.engine import snapshot
+from gameserver.engine import ticking as engine_ticking
+from gameserver.engine.changes import ChangeLog
+from gameserver.engine.inbox import Inbox
+from gameserver.engine.ticking import Tick
+from gameserver.engine.window import Window
+from gameserver.games.keno import bets, commands, fair
+from gameserver.runtime import committer, recovery, release
+from gameserver.runtime.audience import Audience
+from gameserver.runtime.batching import snapshot_identity
+from gameserver.runtime.committer import Committer
+from gameserver.runtime.host import RoomHost
+from gameserver.runtime.keeper import ShardKeeper
+from gameserver.runtime.recovery import Recovery
+from gameserver.runtime.release import Releaser
+from gameserver.runtime.ring import Ring
+from gameserver.runtime.snapshots import Snapshots
+from persistence.interfaces import (
+    CommitAnswer,
+    Poisoned,
+    Ruling,
+    StorageBusy,
+    StorageUnavailable,
+    Verdict,
+)
+from persistence.memory import MemoryStore
+from persistence.memory_ledger import Ledger
+from persistence.sealing import Sealer
+from protocol import codec
+from protocol.client.commands import Commands
+
+Ablation = Callable[[ExitStack], None]
+UNKNOWN = (StorageUnavailable, TimeoutError)
+
+
+def _set(stack: ExitStack, where: Any, name: str, value: Any) -> Any:
+    """Replace an attribute; return what was there."""
+    before = getattr(where, name)
+    stack.enter_context(patch.object(where, name, value))
+    return before
+
+
+# --- The fence, the batch, and what is unknown.
+
+
+def no_fence(stack: ExitStack) -> None:
+    """Storage lets an older owner write."""
+    _set(stack, MemoryStore, "_epoch", lambda self, shard: 0)
+    _set(stack, MemoryStore, "_is_behind", lambda self, mark: False)
+
+
+def _make_durable_after(stack: ExitStack, is_early: Callable[[Any], bool]) -> None:
+    async def make_durable(self: Committer, works: list[Any]) -> None:
+        early = [work for work in works if is_early(work)]
+        await self.release(early, CommitAnswer())
+        told = self.release
+        late = [work for work in works if not is_early(work)]
+
+        async def tell(_: Any, answer: CommitAnswer) -> None:
+            await told(late, answer)
+
+        self.release = tell
+        try:
+            await before(self, works)
+        finally:
+            self.release = told
+
+    before = _set(stack, Committer, "_make_durable", make_durable)
+
+
+def told_before_commit(stack: ExitStack) -> None:
+    """What a tick decided is told while its commit is under way."""
+    _make_durable_after(stack, lambda work: not work.output.pending)
+
+
+def new_batch_id_on_retry(stack: ExitStack) -> None:
+    """A batch whose fate is unknown is sent again as another one."""
+
+    async def sent(self: Any, batch: Any) -> CommitAnswer:
+        while True:
+            try:
+                async with asyncio.timeout(committer.COMMIT_TIMEOUT_S):
+                    answer: CommitAnswer = await self._store.commit(batch)
+                    return answer
+            except (*UNKNOWN, StorageBusy):
+                batch = replace(batch, batch_id=self._batch_id())
+            await asyncio.sleep(committer.RETRY_FIRST_S)
+
+    _set(stack, Committer, "_sent_until_known", sent)
+
+
+def nothing_is_idempotent(stack: ExitStack) -> None:
+    """Storage recognises neither batches nor references nor where a journal stands."""
+
+    class Forgetful(dict[Any, Any]):
+        def get(self, key: Any, default: Any = None) -> Any:
+            return default
+
+    def init(self: MemoryStore) -> None:
+        before(self)
+        self._answers = Forgetful()
+
+    def rule(self: Any, hold: Any) -> Any:
+        self.holds.pop(hold.reference, None)
+        return ruled(self, hold)
+
+    before = _set(stack, MemoryStore, "__init__", init)
+    _set(stack, MemoryStore, "_is_behind", lambda self, mark: False)
+    _set(stack, MemoryStore, "_check_journal", lambda self, batch: None)
+    ruled = _set(stack, Ledger, "_rule", rule)
+
+
+def unknown_is_failed(stack: ExitStack) -> None:
+    """A commit without an answer counts as one that did not happen, and the node goes on."""
+
+    async def make_durable(self: Any, works: list[Any]) -> None:
+        with suppress(*UNKNOWN):
+            await before(self, works)
+
+    async def sent(self: Any, batch: Any) -> CommitAnswer:
+        async with asyncio.timeout(committer.COMMIT_TIMEOUT_S):
+            answer: CommitAnswer = await self._store.commit(batch)
+            return answer
+
+    async def store_clocks(self: Any) -> None:
+        with suppress(*UNKNOWN):
+            await clocks(self)
+
+    before = _set(stack, Committer, "_make_durable", make_durable)
+    clocks = _set(stack, Committer, "_store_clocks", store_clocks)
+    _set(stack, Committer, "_sent_until_known", sent)
+
+
+def unknown_is_committed(stack: ExitStack) -> None:
+    """A commit without an answer counts as one that happened."""
+
+    async def sent(self: Any, batch: Any) -> CommitAnswer:
+        try:
+            async with asyncio.timeout(committer.COMMIT_TIMEOUT_S):
+                answer: CommitAnswer = await self._store.commit(batch)
+                return answer
+        except (*UNKNOWN, StorageBusy):
+            granted = tuple(Verdict(hold.reference, Ruling.GRANTED) for hold in batch.holds)
+            return CommitAnswer(verdicts=granted)
+
+    _set(stack, Committer, "_sent_until_known", sent)
+
+
+def head_unchecked(stack: ExitStack) -> None:
+    """Storage that went backwards takes whatever fits its journal."""
+
+    def check_journal(self: Any, batch: Any) -> None:
+        last: dict[int, int] = {}
+        for row in batch.entries:
+            before = last.get(row.room_id, len(self._entries.get(row.room_id, ())))
+            if row.number != before + 1:
+                raise Poisoned(f"entry {row.number} follows entry {before}")
+            last[row.room_id] = row.number
+
+    _set(stack, MemoryStore, "_is_behind", lambda self, mark: False)
+    _set(stack, MemoryStore, "_check_journal", check_journal)
+
+
+def chain_not_advanced(stack: ExitStack) -> None:
+    """A node forgets where its shards' journals stand."""
+    _set(stack, ShardKeeper, "advance", lambda self, mark: None)
+
+
+def poisoned_batch_dropped(stack: ExitStack) -> None:
+    """Of a batch that can never be committed all is dropped, not the one room."""
+
+    async def split(self: Any, works: list[Any], error: Poisoned) -> None:
+        rooms = list(dict.fromkeys(work.opened for work in works))
+        self.set_aside(rooms[0], f"commit refused: {error}")
+
+    _set(stack, Committer, "_split", split)
+
+
+# --- Exactly once, and undoing.
+
+
+def no_window(stack: ExitStack) -> None:
+    """A seat remembers no command number."""
+
+    def keep(self: Any, number: int, digest: bytes, code: int, tick: int) -> None:
+        self.highest = max(self.highest, number)
+
+    _set(stack, Window, "keep", keep)
+
+
+def no_undo(stack: ExitStack) -> None:
+    """A command that fails half-way leaves what it wrote."""
+    _set(stack, ChangeLog, "undo_to", lambda self, mark: None)
+
+
+def rollback_empty(stack: ExitStack) -> None:
+    """A bet whose hold was refused stays where it is."""
+    _set(stack, commands.Bet, "rollback", lambda self, room, seat, reference: None)
+
+
+def deferred_and_done(stack: ExitStack) -> None:
+    """A command that was put off is done all the same."""
+
+    def take_commands(self: Any) -> list[Any]:
+        return list(self.commands)
+
+    _set(stack, Inbox, "take_commands", take_commands)
+
+
+def echo_before_commit(stack: ExitStack) -> None:
+    """A repeat gets its outcome at once, though the commit of its command is under way."""
+
+    def tick(self: Any, opened: Any, now: int) -> Any:
+        work = before(self, opened, now)
+        if work is not None:
+            for seat, told in work.output.echoes:
+                viewer = opened.by_seat.get(seat)
+                if viewer is not None:
+                    viewer.send(codec.outcomes(work.output.room_id, [told]))
+            work.output.echoes = []
+        return work
+
+    before = _set(stack, RoomHost, "_tick", tick)
+
+
+def holds_assumed_granted(stack: ExitStack) -> None:
+    """Nobody looks at what the wallet has ruled."""
+    _set(stack, release, "code_of", lambda verdict: 0)
+
+
+def numbers_not_kept_apart(stack: ExitStack) -> None:
+    """Every device of a seat numbers on from the highest number that it was told."""
+
+    def resume(self: Any, highest_number: int) -> None:
+        self._next_number = max(self._next_number, highest_number + 1)
+        before(self, highest_number)
+
+    before = _set(stack, Commands, "resume", resume)
+
+
+# --- Recovery.
+
+
+def dice_not_in_snapshot(stack: ExitStack) -> None:
+    """A snapshot lacks the position of the dice."""
+
+    def take(self: Any, opened: Any) -> bytes:
+        dice = opened.room.system.dice
+        position, dice.__dict__["position"] = dice.position, 0
+        try:
+            data: bytes = before(self, opened)
+            return data
+        finally:
+            dice.__dict__["position"] = position
+
+    before = _set(stack, Snapshots, "_take", take)
+
+
+def snapshot_hash_unchecked(stack: ExitStack) -> None:
+    """A snapshot that opens is believed."""
+
+    def loaded(stored: Any, game: Any, seals: Any) -> Any:
+        identity = snapshot_identity(stored.room_id, stored.number)
+        try:
+            data = zlib.decompress(seals.open(stored.payload, identity))
+        except Exception as error:
+            raise snapshot.BadSnapshot(repr(error)) from error
+        return snapshot.load(game, data)
+
+    _set(stack, recovery, "loaded", loaded)
+
+
+def seal_identity_ignored(stack: ExitStack) -> None:
+    """A sealed value opens in any row."""
+
+    def seal(self: Any, plain: bytes, identity: bytes) -> Any:
+        return sealed(self, plain, b"")
+
+    def open_any(self: Any, data: bytes, identity: bytes) -> Any:
+        return opened(self, data, b"")
+
+    sealed = _set(stack, Sealer, "seal", seal)
+    opened = _set(stack, Sealer, "open", open_any)
+
+
+def replay_digest_unchecked(stack: ExitStack) -> None:
+    """Whatever a replay comes to is believed."""
+
+    def replay_one(self: Any, room: Any, ring: Any, row: Any) -> None:
+        class Believing(Tick):
+            def redo(self, entry: Any) -> Any:
+                self._begin()
+                self._redo(entry.inputs)
+                return self.out
+
+        with patch.object(engine_ticking.Tick, "redo", Believing.redo):
+            before(self, room, ring, row)
+
+    before = _set(stack, Recovery, "_replay_one", replay_one)
+
+
+def verdicts_not_fetched(stack: ExitStack) -> None:
+    """A room that is recovered does not ask what became of its holds."""
+
+    async def resume(self: Any, opened: Any) -> None:
+        with patch.object(opened.room, "pending_references", list):
+            await before(self, opened)
+
+    before = _set(stack, Recovery, "_resume", resume)
+
+
+def absence_not_recorded(stack: ExitStack) -> None:
+    """A room that is recovered believes that everybody is still there."""
+
+    async def resume(self: Any, opened: Any) -> None:
+        await before(self, opened)
+        opened.inbox.inputs = [
+            one for one in opened.inbox.inputs if type(one).__name__ != "Reopened"
+        ]
+
+    before = _set(stack, Recovery, "_resume", resume)
+
+
+def clock_not_stored(stack: ExitStack) -> None:
+    """A shard's clock is not kept."""
+
+    async def take(self: Any, node: str, shards: Any) -> Any:
+        states = await before(self, node, shards)
+        return tuple(replace(state, clock_tick=0) for state in states)
+
+    before = _set(stack, MemoryStore, "take_shards", take)
+
+
+def clock_runs_through_outages(stack: ExitStack) -> None:
+    """A new owner's clock is ahead of what was stored, as if time had passed meanwhile."""
+
+    async def take(self: Any, shards: Any, beat: int) -> None:
+        await before(self, shards, beat)
+        for owned in self.owned.values():
+            owned.offset_ticks += 100
+
+    before = _set(stack, ShardKeeper, "take", take)
+
+
+# --- Who is shown what.
+
+
+def two_connections_a_seat(stack: ExitStack) -> None:
+    """An older connection of a seat stays."""
+
+    def enter(self: Any, opened: Any, viewer: Any, seat: int, tick: int) -> None:
+        older = opened.by_seat.pop(seat, None)
+        before(self, opened, viewer, seat, tick)
+        if older is not None and older is not viewer:
+            opened.viewers[older] = seat
+
+    before = _set(stack, Audience, "enter", enter)
+
+
+def resume_on_any_seat(stack: ExitStack) -> None:
+    """Whoever resumes is not asked whether the seat is still the one it was."""
+
+    def missed(self: Any, opened: Any, shown: Any) -> Any:
+        return before(self, opened, replace(shown, since_tick=0))
+
+    before = _set(stack, Releaser, "_missed", missed)
+
+
+def ring_floor_off_by_one(stack: ExitStack) -> None:
+    """A ring believes that it has one more tick than it has."""
+
+    def keep(self: Any, frames: Any) -> None:
+        ticks = [one.tick for one in self._frames]
+        floor_tick = self.floor_tick
+        before(self, frames)
+        dropped = [tick for tick in ticks if tick <= self.floor_tick]
+        if dropped:
+            self.floor_tick = dropped[-2] if len(dropped) > 1 else floor_tick
+
+    before = _set(stack, Ring, "keep", keep)
+
+
+def private_to_all(stack: ExitStack) -> None:
+    """Everybody is shown what is for one seat alone."""
+
+    async def deliver(self: Any, opened: Any, work: Any) -> None:
+        private = work.output.private
+        if private:
+            shown = next(iter(private.values()))
+            work.output.private = dict.fromkeys(opened.by_seat, shown) | private
+        await before(self, opened, work)
+
+    before = _set(stack, Releaser, "_deliver", deliver)
+
+
+# --- Money.
+
+
+def payout_short(stack: ExitStack) -> None:
+    """A keno win is paid a little less than the table says."""
+
+    def payout(state: Any, bet: Any, hits: int) -> int:
+        due: int = paid(state, bet, hits)
+        return due - 13 if due > 13 else due
+
+    paid = _set(stack, bets, "_payout_minor", payout)
+
+
+def draw_not_from_seed(stack: ExitStack) -> None:
+    """The numbers that are drawn are not those that the commitment fixed."""
+
+    def draw(room: int, number: int, seed: bytes) -> Any:
+        return drawn(room, number + 1, seed)
+
+    drawn = _set(stack, fair, "draw", draw)
+    _set(stack, fair, "verify", _verify_with(drawn))
+
+
+def _verify_with(draw: Any) -> Any:
+    def verify(room: int, number: int, seed: bytes, committed: bytes, numbers: Any) -> bool:
+        same = fair.commitment(room, number, seed) == committed
+        return same and draw(room, number, seed) == tuple(numbers)
+
+    return verify
+
+
+ABLATIONS: dict[str, Ablation] = {
+    one.__name__: one
+    for one in (
+        *(no_fence, told_before_commit, new_batch_id_on_retry, nothing_is_idempotent),
+        *(unknown_is_failed, unknown_is_committed, head_unchecked, chain_not_advanced),
+        *(poisoned_batch_dropped, no_window, no_undo, rollback_empty, deferred_and_done),
+        *(echo_before_commit, holds_assumed_granted, numbers_not_kept_apart),
+        *(dice_not_in_snapshot, snapshot_hash_unchecked, seal_identity_ignored),
+        *(replay_digest_unchecked, verdicts_not_fetched, absence_not_recorded),
+        *(clock_not_stored, clock_runs_through_outages, two_connections_a_seat),
+        *(resume_on_any_seat, ring_floor_off_by_one, private_to_all),
+        *(payout_short, draw_not_from_seed),
+    )
+}
+
+
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    """Run with one safeguard switched off."""
+    with ExitStack() as stack:
+        ABLATIONS[name](stack)
+        yield
