@@ -16,7 +16,7 @@ from gameserver.games.keno.state import Keno, Player
 
 
 class KenoGame(Game[Keno]):
-    """Bets on 20 numbers of 80, a round every few seconds; the room never ends by itself."""
+    """Bets on 20 numbers of 80, a round every few seconds, for as long as anybody has a seat."""
 
     name = "keno"
     title = "Keno"
@@ -43,10 +43,12 @@ class KenoGame(Game[Keno]):
             for spots in range(1, paytable.SPOTS_MAX + 1)
         )
         room.ask(rounds.ASK_SEED)
+        absence.note_empty(room)
 
     def sit(self, room: Room[Keno], seat: int) -> Reason | None:
         """Take a player in, with the bets left behind if there are any."""
         room.state.players.add(seat, Player(), seat=seat)
+        room.state.empty_tick = 0
         bets.bring_home(room.state, seat, room.account(seat))
         rounds.wake(room)
         return None
@@ -55,6 +57,7 @@ class KenoGame(Game[Keno]):
         """Let a player go; bets of the round stay in play and are paid to the account."""
         bets.send_astray(room.state, seat, room.account(seat))
         room.state.players.remove(seat)
+        absence.note_empty(room)
 
     def lose(self, room: Room[Keno], seat: int) -> None:
         """Keep the seat of an absent player for a while."""
@@ -66,12 +69,12 @@ class KenoGame(Game[Keno]):
         rounds.wake(room)
 
     def due(self, room: Room[Keno]) -> int | None:
-        """Return when the round moves on by itself, or seats are freed."""
+        """Return when the round moves on by itself, seats are freed, or the room ends."""
         ticks = (rounds.due(room.state), absence.due(room.state))
         return min((tick for tick in ticks if tick is not None), default=None)
 
     def pass_time(self, room: Room[Keno]) -> None:
-        """Free seats, and move the round on."""
+        """Free seats, end a room that nobody wants, and move the round on."""
         absence.pass_time(room)
         rounds.pass_time(room)
 

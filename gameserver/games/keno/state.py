@@ -112,7 +112,8 @@ class Keno(Record):
 
     ``commitment`` is that of the round under way, ``next_commitment`` that of the one to come, as
     soon as its seed is chosen. ``bets_standing``, ``players_standing`` and ``staked_minor`` count
-    bets that the wallet has granted.
+    bets that the wallet has granted. Since ``frees_tick`` there may be seats to free; where nobody
+    has a seat, the room ends at ``empty_tick``.
     """
 
     phase: Phase = public(1, default=Phase.SLEEPING)
@@ -130,6 +131,7 @@ class Keno(Record):
     next_seed: bytes = secret(13, default=b"")
     pending: int = secret(14, default=0)
     frees_tick: int = secret(21, default=0)
+    empty_tick: int = secret(22, default=0)
     terms: Terms = part(15)
     results: Table[int, Drawn] = table(16)
     players: Table[int, Player] = table(17)

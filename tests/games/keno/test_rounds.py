@@ -60,7 +60,7 @@ def test_a_move_that_is_not_in_the_table_sets_the_room_aside() -> None:
 def test_a_room_that_nobody_has_entered_sleeps() -> None:
     play = make_play()
     play.run_to(10_000)
-    assert play.room.due_tick is None
+    assert play.room.due_tick == play.state.empty_tick
     assert phase_of(play) is Phase.SLEEPING
     assert len(play.journal) == 2  # It was opened, and got its first seed.
 
