@@ -37,9 +37,7 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length:
 # How often a full outbox is looked at, within the time after which it counts as stalled.
 LOOKS_PER_STALL = 5
 # A client may close with any code that it likes; labels are of a closed set.
-CLOSE_LABELS = frozenset(
-    {"lost", *map(str, range(1000, 1016)), *(str(int(code)) for code in CloseCode)}
-)
+CLOSE_LABELS = frozenset({"lost", *map(str, (*range(1000, 1016), *map(int, CloseCode)))})
 
 log = structlog.get_logger()
 # The library would log every connection twice; counters say the same.
