@@ -27,6 +27,9 @@ from scripts.faulting.world import Size, World
 GAMES = ("keno", "mix", "keno", "quiz", "keno", "conquest")
 FAULT_S = 180.0
 ATTEMPTS = 3
+# Commands of bots wait during an outage, all to come at its end: more than the ten bets of which a
+# player is shown what they came to, and the bots could keep no books.
+OUTAGE_RATE = 0.25
 PLAY_S_MIN = 0.2  # Of undisturbed play before each fault.
 
 Say = Callable[[str], None]
@@ -132,7 +135,8 @@ async def _main_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> No
     chance = Random(plan.seed)
     async with World(folder, plan.size) as world:
         for number, (game, names) in enumerate(plan.phases()):
-            await world.gather(Crowd(game, plan.clients, plan.rooms, plan.rate, plan.seed + number))
+            rate = min(plan.rate, OUTAGE_RATE) if "outage" in names else plan.rate
+            await world.gather(Crowd(game, plan.clients, plan.rooms, rate, plan.seed + number))
             for name in names:
                 await asyncio.sleep(PLAY_S_MIN + chance.uniform(0, plan.pause_s))
                 say(f"{game:9} {name}")
