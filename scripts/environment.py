@@ -44,6 +44,7 @@ def main(kind: str) -> None:
         if kind == "run" and _stamp("dev").exists():
             kind = "dev"
         start_s = time.monotonic()
+        print("bootstrap   preparing .venv, once: this may take a minute", file=sys.stderr)
         installer = _build(kind)
         version = ".".join(map(str, _venv_version() or ()))
         count = len(_locked_names(kind))
