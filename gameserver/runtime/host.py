@@ -245,6 +245,8 @@ class RoomHost:
             work.left, opened.leaves = opened.leaves, []
         if work.shown or output.seated or output.vacated:
             work.roster = roster(opened)
+        if opened.asked:  # What was given may be asked for again at once.
+            opened.asked.difference_update(one.ask for one in inputs if isinstance(one, i.Drawn))
         if output.entry is not None:
             self._snapshots.consider(work, self._clock.now_ns())
             self._plan(opened)

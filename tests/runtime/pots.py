@@ -139,8 +139,10 @@ class Pots(Game[State]):
         return seed
 
     def drawn(self, room: Room[State], ask: str, data: bytes) -> None:
-        """Add a chip for it."""
+        """Add a chip for it, and ask for stars until there are three."""
         room.state.total += 1
+        if ask == "stars" and room.state.total < 3:
+            room.ask(ask)
 
     def due(self, room: Room[State]) -> int | None:
         """Return when the bell rings."""

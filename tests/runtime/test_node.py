@@ -681,3 +681,15 @@ async def test_a_room_is_never_replayed_under_other_rules() -> None:
     kept = await store.room(1)
     assert kept is not None
     assert kept.note == "it was played under rules 1 of pots, and this server has rules 2"
+
+
+@virtual
+async def test_what_a_room_asks_for_again_at_once_is_given_again() -> None:
+    async with node_running(FaultyStore()) as rig:
+        row = await rig.room()
+        ann = Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.done(row, ann, 1, Ask("stars"))
+        await rig.beats(10)
+        assert ann.views[1].value(GAME_RECORD, TOTAL) == 3
+        assert rig.node.host.rooms[1].asked == set()
