@@ -27,6 +27,7 @@ from scripts.faulting.world import Size, World
 GAMES = ("keno", "mix", "keno", "quiz", "keno", "conquest")
 FAULT_S = 180.0
 ATTEMPTS = 3
+NOTICED_S = 2.0  # Until it is known whether the machine stood still.
 # Commands of bots wait during an outage, all to come at its end: more than the ten bets of which a
 # player is shown what they came to, and the bots could keep no books.
 OUTAGE_RATE = 0.25
@@ -151,14 +152,19 @@ async def _main_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> No
 async def _injured(world: World, name: str, chance: Random, outcome: Outcome) -> bool:
     """Bring a fault about, in some attempts; false if play does not go on after it."""
     for _ in range(ATTEMPTS):
+        stalls = len(world.machine.stalls_ms)
         try:
             async with asyncio.timeout(FAULT_S):
                 await FAULTS[name](world, outcome.measures, chance)
         except NOT_RUN as error:
             outcome.not_run.append(f"{name}: {error}")
         except (TimeoutError, ServerFailed) as error:
-            outcome.faults.append(f"play did not go on after {name}: {error!r}")
-            return False
+            await asyncio.sleep(NOTICED_S)
+            if len(world.machine.stalls_ms) == stalls:
+                outcome.faults.append(f"play did not go on after {name}: {error!r}")
+                return False
+            outcome.not_run.append(f"{name}: the machine stood still meanwhile")
+            await world.mend()
         else:
             outcome.run[name] += 1
             return True

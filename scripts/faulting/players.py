@@ -104,9 +104,7 @@ class Player:
                 self.bet()
             if self._chance.random() < SIGHTING_CHANCE:
                 self.note_sight()
-            pause_s = self._chance.uniform(0.5, 1.5) / rate
-            async with asyncio.timeout(pause_s * 20):  # The wait has its own end; this is a guard.
-                await _first_of(stopping, pause_s)
+            await _first_of(stopping, self._chance.uniform(0.5, 1.5) / rate)
         await self._end(room)
 
     def bet(self) -> Sent:

@@ -172,6 +172,19 @@ class World:
             await asyncio.sleep(RESTART_PAUSE_S)
         raise ServerFailed(f"no server starts any more: {self.server.last_words()}")
 
+    async def mend(self) -> None:
+        """Have everything run again, whatever a fault was interrupted in."""
+        self.commits.let_go()
+        if not self.database.is_running:
+            await self.database.start_again()
+        for server in self.servers:
+            server.thaw()
+            server.kill()
+            await server.ended()
+        since_ns = self.now_ns()
+        await self.serve_again()
+        await self.news(since_ns)
+
     async def kill(self) -> int:
         """Kill the server, let players note what they last saw, return when it was."""
         killed_ns = time.monotonic_ns()
