@@ -257,6 +257,15 @@ def numbers_not_kept_apart(stack: ExitStack) -> None:
 # --- Recovery.
 
 
+def snapshot_place_unchecked(stack: ExitStack) -> None:
+    """A snapshot is believed though its journal went another way."""
+
+    async def check_place(self: Any, room: Any) -> None:
+        return None
+
+    _set(stack, Recovery, "_check_place", check_place)
+
+
 def dice_not_in_snapshot(stack: ExitStack) -> None:
     """A snapshot lacks the position of the dice."""
 
@@ -396,6 +405,11 @@ def ring_floor_off_by_one(stack: ExitStack) -> None:
     before = _set(stack, Ring, "keep", keep)
 
 
+def left_seat_still_shown(stack: ExitStack) -> None:
+    """Whoever gives up a seat goes on seeing what is shown there."""
+    _set(stack, Releaser, "_let_go", lambda self, opened, seat: None)
+
+
 def private_to_all(stack: ExitStack) -> None:
     """Everybody is shown what is for one seat alone."""
 
@@ -447,10 +461,11 @@ ABLATIONS: dict[str, Ablation] = {
         *(unknown_is_failed, unknown_is_committed, head_unchecked, chain_not_advanced),
         *(poisoned_batch_dropped, no_window, no_undo, rollback_empty, deferred_and_done),
         *(echo_before_commit, holds_assumed_granted, numbers_not_kept_apart),
-        *(dice_not_in_snapshot, snapshot_hash_unchecked, seal_identity_ignored),
-        *(replay_digest_unchecked, verdicts_not_fetched, absence_not_recorded),
-        *(clock_not_stored, clock_runs_through_outages, two_connections_a_seat),
-        *(resume_on_any_seat, ring_floor_off_by_one, private_to_all),
+        *(dice_not_in_snapshot, snapshot_hash_unchecked, snapshot_place_unchecked),
+        *(seal_identity_ignored, replay_digest_unchecked, verdicts_not_fetched),
+        *(absence_not_recorded, clock_not_stored, clock_runs_through_outages),
+        *(two_connections_a_seat, left_seat_still_shown, resume_on_any_seat),
+        *(ring_floor_off_by_one, private_to_all),
         *(payout_short, draw_not_from_seed),
     )
 }

@@ -90,6 +90,7 @@ class Told:
     at_s: float
     node: str
     link: int
+    account: int
     seat: int
     payload: bytes
     message: Full | Delta | Private
@@ -263,6 +264,7 @@ class History:
                 self._database.loop.time(),
                 str(link.server),
                 link.number,
+                notes.account,
                 seat,
                 codec.unzipped(payload),
                 message,

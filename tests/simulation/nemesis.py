@@ -35,7 +35,9 @@ WEIGHTS = {
     "store_away": 2,
     "store_restarted": 2,
     "server_killed": 5,
+    "killed_in_commit": 4,
     "server_taken_over": 5,
+    "frozen_in_commit": 4,
     "server_frozen": 3,
     "server_drained": 1,
     "shards_stolen": 2,
@@ -148,7 +150,7 @@ class Nemesis:
         rooms = [row.room_id for row in database.room_rows.values() if row.status is _OPEN]
         if rooms:
             room_id = self._chance.choice(rooms)
-            self.parts.expected_aside[room_id] = "poisoned"
+            self.parts.expected_aside.setdefault(room_id, "poisoned")
             database.weather.poisoned_rooms.add(room_id)
 
     async def _entry_forged(self) -> None:
@@ -160,7 +162,7 @@ class Nemesis:
                 forged = _forged(rows[at])
                 if forged is not None and room_id not in self.parts.forged:
                     self.parts.forged[room_id] = (at, rows[at])
-                    self.parts.expected_aside[room_id] = "forged"
+                    self.parts.expected_aside.setdefault(room_id, "forged")
                     rows[at] = forged
                     self.parts.count("entry_forged")
                     await self._server_killed()
@@ -179,6 +181,33 @@ class Nemesis:
         server = self.parts.newest_server()
         if server is not None:
             self._kill(server)
+
+    async def _killed_in_commit(self) -> None:
+        """Kill a server in the moment in which its commit happens, before it knows."""
+
+        self.parts.database.on_next_commit.append(self._kill_by_name)
+
+    def _kill_by_name(self, name: str) -> None:
+        server = self._by_name(name)
+        if server is not None:
+            self._kill(server)
+
+    async def _frozen_in_commit(self) -> None:
+        """Freeze a server while its commit happens, and let another take over."""
+        self.parts.database.on_next_commit.append(self._freeze_by_name)
+
+    def _freeze_by_name(self, name: str) -> None:
+        server = self._by_name(name)
+        if server is None or server.process.is_frozen:
+            return
+        process = server.process
+        process.is_frozen = True
+        self.parts.start_server()
+        thaw_s = self._chance.choice((0.3, 1.0, 2.5))
+        self._after(thaw_s, lambda: self.parts.loop.thaw(process))
+
+    def _by_name(self, name: str) -> Server | None:
+        return next((one for one in self.parts.servers if one.name == name and one.is_up), None)
 
     def _kill(self, server: Server) -> None:
         self.parts.kill_server(server)

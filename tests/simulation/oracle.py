@@ -38,11 +38,15 @@ class Decided:
 
 @dataclass
 class Story:
-    """A room by its journal. Keys are ticks, but for snapshots, which go by entry number."""
+    """A room by its journal. Keys are ticks, but for snapshots, which go by entry number.
+
+    ``addressees`` are the accounts that had the seats for which there was something private.
+    """
 
     room: Room[Any]
     shared: dict[int, bytes] = field(default_factory=dict)
     private: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    addressees: dict[int, dict[int, int]] = field(default_factory=dict)
     decided: dict[tuple[int, int], Decided] = field(default_factory=dict)
     references: dict[tuple[int, int], str] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
@@ -90,6 +94,9 @@ def story_of(
             story.shared[output.tick] = output.shared
         if output.private:
             story.private[output.tick] = output.private
+            story.addressees[output.tick] = {
+                seat: room.account(seat) for seat in output.private if seat in room.seats
+            }
         _keep_decisions(story, entry, violate)
         for pending in output.pending:
             account = room.account(pending.seat)

@@ -103,6 +103,7 @@ class Database(MemoryStore):
         self.balances_ever: dict[int, set[int]] = {}
         self.calls: dict[Call, None] = {}
         self.regressed_at_s: float | None = None
+        self.on_next_commit: list[Callable[[str], None]] = []
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
 
     async def commit(self, batch: Batch) -> CommitAnswer:
@@ -210,6 +211,12 @@ class Database(MemoryStore):
             setattr(self, name, kept)
         self.regressed_at_s = self.loop.time()
 
+    def tell_of_commit(self, node: str) -> None:
+        """Let whoever waits for the moment of a commit have it: it happens now, unanswered."""
+        waiting, self.on_next_commit = self.on_next_commit, []
+        for tell in waiting:
+            tell(node)
+
     def restart(self) -> None:
         """Break all calls under way: some were done, some were not, and nobody is told which."""
         for call in tuple(self.calls):
@@ -292,6 +299,8 @@ class Call:
 
     def _do(self, fate: Fate | None) -> None:
         database = self.link.database
+        if self.name == "commit" and self.arguments[0].entries:
+            database.tell_of_commit(self.link.node)
         done: Any = None
         error: Exception | None = None
         try:

@@ -168,8 +168,6 @@ class World:
         self.count("database_regressed")
         self.database.restore(backup)
         self.history.forget({server.name for server in self.servers})
-        for player in self.players:
-            player.seen.clear()
 
     def _note_call(self, node: str, name: str, asked: Any, answer: Any) -> None:
         if name == "verdicts":
@@ -257,6 +255,7 @@ class World:
         self.trace.note("HEALED")
         weather = self.database.weather
         weather.fates.clear()
+        self.database.on_next_commit.clear()
         weather.poisoned_rooms.clear()
         weather.slow_until_s = weather.away_until_s = weather.stalled_until_s = 0.0
         for room_id, (at, row) in self.forged.items():
@@ -274,8 +273,6 @@ class World:
             elif player.process.is_frozen:
                 self.loop.thaw(player.process)
             player.is_healed = True
-            if self.database.regressed_at_s is not None:
-                player.seen.clear()  # Of what the backup did not know.
         self.is_quiet = self.is_healed = True
 
     async def _come_to_life(self) -> None:

@@ -23,6 +23,7 @@ class WorldParts(Protocol):
     database: Database
     network: Network
     players: list[Player]
+    servers: list[Server]
     expected_aside: dict[int, str]
     forged: dict[int, tuple[int, Any]]
     restart_due_s: float | None
