@@ -29,6 +29,7 @@ from gameserver.net.server import Inside, NetServer
 from gameserver.runtime import collector
 from gameserver.runtime.clock import NS_PER_MS, SystemClock
 from gameserver.runtime.node import Node, NodeSettings
+from gameserver.runtime.recovery import opens_what_is_stored
 from gameserver.runtime.signing import HeadSigner
 from gameserver.runtime.slots import TICK_MS
 from gameserver.services.accounts import Accounts
@@ -42,7 +43,7 @@ from persistence.memory import MemoryStore
 from persistence.postgres.migrate import migrate as migrate_schema
 from persistence.postgres.records import reading
 from persistence.postgres.store import PostgresStore
-from persistence.sealing import KeyRing, load_or_create_keys
+from persistence.sealing import KeyRing, KeysUnusable, load_or_create_keys
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +97,7 @@ async def _serve(config: Config) -> int:
     keys = _keys(config)
     clock = SystemClock()
     async with _store(config) as (store, dsn):
+        await _check_keys(config, store, keys)
         node = Node(store, games, keys.sealer(), clock, _node_settings(config))
         refused: tuple[int, ...] = ()
         if dsn is not None:
@@ -118,6 +120,16 @@ async def _serve(config: Config) -> int:
             code = await _drain(config, net, node, running)
             collecting.cancel()
         return code
+
+
+async def _check_keys(config: Config, store: Store, keys: KeyRing) -> None:
+    """Raise KeysUnusable if the rooms were sealed with others, unless that is wanted."""
+    if not config.accept_other_keys and not await opens_what_is_stored(store, keys.sealer()):
+        raise KeysUnusable(
+            f"the rooms in the database were sealed with other keys than those in "
+            f"{data_dir_of(config) / KEYS_FILE}: put the right file there, or give those rooms up "
+            f"with --accept-other-keys on"
+        )
 
 
 async def _refused(config: Config, dsn: str, heads: HeadsFile, keys: KeyRing) -> tuple[int, ...]:

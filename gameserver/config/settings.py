@@ -196,6 +196,10 @@ class Config:
         bool,
         About(switch(), "Serve a database that is older than what was signed: a restored backup."),
     ] = False
+    accept_other_keys: Annotated[
+        bool,
+        About(switch(), "Serve rooms sealed with keys that are lost: they are set aside."),
+    ] = False
 
     log_level: Annotated[
         str, About(choice("debug", "info", "warning", "error"), "Least level that is logged.")

@@ -57,11 +57,11 @@ class Node:
         self.signer: HeadSigner | None = None  # Whoever keeps a journal for good gives one.
         self._store = store
         self._keeper = ShardKeeper(store, settings.name)
-        recovery = Recovery(store, games, seals, clock, self.metrics)
+        self._recovery = Recovery(store, games, seals, clock, self.metrics)
         self._opening = Opening(
             store,
             self._keeper,
-            recovery,
+            self._recovery,
             self.metrics,
             (settings.rooms_max, settings.ring_ticks),
         )
@@ -121,7 +121,11 @@ class Node:
 
     async def _recover_all(self) -> None:
         """Open the rooms that were open before, so that what is due in them goes on."""
-        rows = await self._open_rows()
+        stored = await self._open_rows()
+        rows = [row for row in stored if self._recovery.offers(row)]
+        if len(rows) < len(stored):
+            games = sorted({row.game for row in stored} - {row.game for row in rows})
+            log.warning("rooms_wait_for_their_game", count=len(stored) - len(rows), games=games)
         waiting = iter(rows)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(RECOVERIES_AT_ONCE):

@@ -101,6 +101,9 @@ class Opening:
             return JoinError(ReplyCode.ROOM_ENDED)
         if row.status is RoomStatus.SET_ASIDE or row.room_id in self._notes:
             return JoinError(ReplyCode.ROOM_SET_ASIDE)
+        if not self._recovery.offers(row):
+            # Nothing is wrong with it: it waits for a start that offers its game again.
+            return JoinError(ReplyCode.UNKNOWN_GAME, row.game)
         if row.shard not in self.keeper.owned:
             return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
         if len(self.rooms) >= self._rooms_max:

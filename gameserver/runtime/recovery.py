@@ -42,6 +42,7 @@ REFILL_ENTRIES_PER_PAGE = 100  # Rooms are being played meanwhile.
 REFILL_ENTRIES_MAX = 5_000  # More than snapshots leave between them; beyond, a full state is less.
 STATE_BYTES_MAX = 64 * 1024 * 1024  # A snapshot that unpacks to more is damaged.
 SEED_BYTES = 32
+ROOMS_PROBED = 20
 
 
 class RecoveryFailed(Exception):
@@ -92,14 +93,16 @@ class Recovery:
         self._clock = clock
         self._metrics = metrics
 
+    def offers(self, row: RoomRow) -> bool:
+        """Tell whether a room's game is among those that this server has."""
+        return row.game in self._games
+
     async def open(self, row: RoomRow, offset_ticks: int, ring_ticks: int) -> OpenRoom:
         """Return the room as it was last durable, with the inputs that its next tick must take.
 
-        Raises RecoveryFailed, or StorageUnavailable.
+        Its game is one that is offered. Raises RecoveryFailed, or StorageUnavailable.
         """
-        game = self._games.get(row.game)
-        if game is None:
-            raise RecoveryFailed(f"there is no game {row.game!r}")
+        game = self._games[row.game]
         room = await self.newest_sound(row, game)
         if room.entry_number == 0 and row.rules_version != game.rules_version:
             await self._refuse_old_rules(row, game)
@@ -243,3 +246,20 @@ def _entry(row: EntryRow, seals: Seals) -> i.Entry:
         raise RecoveryFailed(f"entry {row.number}: {error}") from error
     except Exception as error:
         raise RecoveryFailed(f"entry {row.number} cannot be opened: {error!r}") from error
+
+
+async def opens_what_is_stored(store: Store, seals: Seals) -> bool:
+    """Tell whether the keys are those of the newest rooms; a damaged room or two say nothing.
+
+    Without this, a server with the wrong file of keys would set every room aside.
+    """
+    has_failed = False
+    for row in await store.rooms(None, listed=False, limit=ROOMS_PROBED):
+        for entry in await store.entries(row.room_id, 0, 1):
+            try:
+                seals.open(entry.payload, entry_identity(entry.room_id, entry.number))
+            except Exception:
+                has_failed = True
+            else:
+                return True
+    return not has_failed

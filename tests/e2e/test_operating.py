@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from persistence.embedded import EmbeddedPostgres, running_dsn
-from protocol.client import Client, Options
+from protocol.client import Client, Options, RequestRefused
 from tests.e2e.server import ROOT, ServerProcess, running
 from tests.e2e.test_kill import accepted_bets
 from tests.persistence.postgres_fixture import run_sql
@@ -140,6 +140,47 @@ async def test_a_restored_backup_is_not_served_until_an_operator_accepts_it(
         assert not [one for one in server.events if one["event"] == "shard_refused"]
         assert server.stop() == 0
     assert told(tmp_path, "journal", "verify", "--json")["sound"]
+
+
+async def test_rooms_are_not_given_up_because_the_keys_are_other_ones(tmp_path: Path) -> None:
+    keys, lost = tmp_path / "keys.json", tmp_path / "lost.json"
+    with running(tmp_path) as server:
+        room_id = await played(server, 1)
+        assert server.stop() == 0
+        keys.rename(lost)
+        with pytest.raises(AssertionError, match="sealed with other keys"):
+            server.start()
+        assert told(tmp_path, "rooms", "show", str(room_id), "--json")["status"] == "open"
+        lost.replace(keys)
+        server.start()
+        async with Client(server.url, name="ann", options=OPTIONS) as ann:
+            await ann.join(room_id=room_id)
+        assert server.stop() == 0
+        keys.rename(lost)
+        server.flags = ("--accept-other-keys", "on")
+        server.start()
+        async with Client(server.url, name="ann", options=OPTIONS) as ann:
+            with pytest.raises(RequestRefused, match="ROOM_SET_ASIDE"):
+                await ann.join(room_id=room_id)
+        assert server.stop() == 0
+
+
+async def test_rooms_of_a_game_that_is_not_offered_wait_until_it_is(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        room_id = await played(server, 1)
+        assert server.stop() == 0
+        server.flags = ("--games", "quiz")
+        server.start()
+        async with Client(server.url, name="bob", options=OPTIONS) as bob:
+            with pytest.raises(RequestRefused, match="UNKNOWN_GAME: keno"):
+                await bob.join(room_id=room_id)
+        assert server.stop() == 0
+        assert not server.errors()
+        server.flags = ()
+        server.start()
+        async with Client(server.url, name="bob", options=OPTIONS) as bob:
+            assert (await bob.join(room_id=room_id)).game == "keno"
+        assert server.stop() == 0
 
 
 def test_there_is_no_address_of_a_server_that_does_not_run(tmp_path: Path) -> None:
