@@ -97,7 +97,7 @@ def test_units_and_lists_are_understood(tmp_path: Path) -> None:
         ("GS_HELLO_TIMEOUT", "3", "a duration such as"),
         ("GS_HELLO_TIMEOUT", "3 weeks", "a duration such as"),
         ("GS_HELLO_TIMEOUT", "1h", "from 100ms to 5m"),
-        ("GS_MESSAGE_BYTES_MAX", "1MiB", "from 256B to 4KiB"),
+        ("GS_MESSAGE_BYTES_MAX", "1MiB", "from 1KiB to 4KiB"),
         ("GS_MESSAGE_BYTES_MAX", "4KB", "a size such as 64KiB"),
         ("GS_STORE", "sqlite", "one of postgres, memory"),
         ("GS_LOG_LEVEL", "INFO", "one of debug, info, warning, error"),

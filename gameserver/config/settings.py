@@ -146,7 +146,7 @@ class Config:
     ] = 32
 
     message_bytes_max: Annotated[
-        int, About(size(256, 4 * KIB), "Size of a message from a client.")
+        int, About(size(KIB, 4 * KIB), "Size of a message from a client; a token must fit.")
     ] = 4 * KIB
     command_rate: Annotated[
         int, About(whole(1, 10_000), "Commands a second and connection, in the long run.")
