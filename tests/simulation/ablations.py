@@ -30,6 +30,7 @@ from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.recovery import Recovery
 from gameserver.runtime.release import Releaser
 from gameserver.runtime.ring import Ring
+from gameserver.runtime.signing import HeadSigner
 from gameserver.runtime.snapshots import Snapshots
 from persistence.interfaces import (
     CommitAnswer,
@@ -180,6 +181,31 @@ def head_unchecked(stack: ExitStack) -> None:
 def chain_not_advanced(stack: ExitStack) -> None:
     """A node forgets where its shards' journals stand."""
     _set(stack, ShardKeeper, "advance", lambda self, mark: None)
+
+
+def head_signed_too_early(stack: ExitStack) -> None:
+    """A head is signed as soon as a batch is made, and not when it is committed."""
+
+    def mark(self: Any, owned: Any, beat: int, next_head: bytes) -> Any:
+        made = before(self, owned, beat, next_head)
+        self.early = getattr(self, "early", {})
+        self.early[owned.shard] = next_head
+        return made
+
+    async def sign(self: Any, keeper: Any) -> None:
+        held = {owned: (owned.head, owned.link) for owned in keeper.owned.values()}
+        for owned in held:
+            early = getattr(keeper, "early", {}).get(owned.shard, owned.head)
+            if early != owned.head:
+                owned.head, owned.link = early, owned.link + 1
+        try:
+            await signed(self, keeper)
+        finally:
+            for owned, (head, link) in held.items():
+                owned.head, owned.link = head, link
+
+    before = _set(stack, ShardKeeper, "mark", mark)
+    signed = _set(stack, HeadSigner, "sign", sign)
 
 
 def poisoned_batch_dropped(stack: ExitStack) -> None:
@@ -459,7 +485,14 @@ ABLATIONS: dict[str, Ablation] = {
     for one in (
         *(no_fence, told_before_commit, new_batch_id_on_retry, nothing_is_idempotent),
         *(unknown_is_failed, unknown_is_committed, head_unchecked, chain_not_advanced),
-        *(poisoned_batch_dropped, no_window, no_undo, rollback_empty, deferred_and_done),
+        *(
+            head_signed_too_early,
+            poisoned_batch_dropped,
+            no_window,
+            no_undo,
+            rollback_empty,
+            deferred_and_done,
+        ),
         *(echo_before_commit, holds_assumed_granted, numbers_not_kept_apart),
         *(dice_not_in_snapshot, snapshot_hash_unchecked, snapshot_place_unchecked),
         *(seal_identity_ignored, replay_digest_unchecked, verdicts_not_fetched),

@@ -17,6 +17,7 @@ from gameserver.engine.window import body_digest
 from gameserver.runtime.merging import merged
 from gameserver.runtime.ring import Frames
 from gameserver.runtime.viewers import SharedFrame
+from persistence.auditing import is_signed
 from persistence.interfaces import NO_HEAD, Release, RoomStatus, Ruling, Settle, chained
 from protocol import codec
 from protocol.client import CommandDeferred, CommandInvalid
@@ -25,7 +26,7 @@ from tests.simulation.checkers_games import watch_of
 from tests.simulation.history import ECHOES_ONLY, History, Told
 from tests.simulation.oracle import Story, Wanted, check_snapshots, story_of
 from tests.simulation.players import Seen
-from tests.simulation.server import GRANT_MINOR, games
+from tests.simulation.server import GRANT_MINOR, SIGNING_KEY, games
 from tests.simulation.store import Database, Taken
 
 CODES = {
@@ -95,6 +96,7 @@ class Checker:
                     self.violate("I6 chained journal", f"room {row.room_id}: entry {row.number}")
                 numbers[row.room_id] = row.number
         self._check_owners()
+        self._check_signed()
         for shard, state in self.database.shard_states.items():
             if state.head != heads.get(shard, NO_HEAD):
                 self.violate("I6 chained journal", f"shard {shard} ends with another head")
@@ -117,6 +119,21 @@ class Checker:
             passed = (one.at_s - mine[0].at_s) / TICK_S + CLOCK_SLACK_TICKS
             if one.clock_tick - mine[0].state.clock_tick > passed:
                 self.violate("outages run nobody's time out", f"shard {one.shard} of {one.node}")
+
+    def _check_signed(self) -> None:
+        """I22: whatever head was signed, the journal has been there, and is not behind it."""
+        if self.history.is_forgetful:
+            return
+        links: dict[int, list[bytes]] = {}
+        for one in self.database.committed:
+            if one.rows:
+                links.setdefault(one.shard, []).append(one.next_head)
+        for row in self.database.signed:
+            heads = links.get(row.shard, [])
+            if not is_signed(row, SIGNING_KEY.public_key()):
+                self.violate("I22 signed heads are true", f"shard {row.shard}: no good signature")
+            if row.link > len(heads) or heads[row.link - 1] != row.head:
+                self.violate("I22 signed heads are true", f"shard {row.shard} link {row.link}")
 
     # --- Money.
 

@@ -15,7 +15,7 @@ STORAGE = (
     *(fate.value for fate in Fate),
     *("batch_repeated", "call_failed", "call_slow", "call_stalled", "poisoned"),
     *("snapshot_flipped", "snapshot_restated", "snapshot_swapped", "entry_forged"),
-    "verdicts_fetched",
+    *("verdicts_fetched", "heads_signed"),
 )
 BRANCHES = (
     # Commits and owners.

@@ -28,6 +28,7 @@ from gameserver.net.listener import Listener
 from gameserver.net.outbox import OutboxLimits
 from gameserver.net.wheel import Wheel
 from gameserver.runtime.node import NO_SHARDS, Node, NodeSettings
+from gameserver.runtime.signing import HeadSigner
 from gameserver.services.accounts import Accounts
 from gameserver.services.lobby import Lobby, LobbyLimits
 from gameserver.services.requests import Requests
@@ -43,6 +44,7 @@ WALL_MS = 1_700_000_000_000
 SECOND_NS = 1_000_000_000
 GRANT_MINOR = 20_000
 DRAIN_TIMEOUT_S = 8.0
+HEADS_EVERY_S = 4.0
 SEALER = Sealer({1: bytes(32)}, 1)
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
@@ -134,6 +136,9 @@ class Server:
             name, 50, tuning.ring_ticks, tuning.snapshot_entries, tuning.snapshot_ticks
         )
         self.node = Node(self.link, games(), SEALER, self.clock, settings)
+        self.node.signer = HeadSigner(
+            self.link, SIGNING_KEY, self.clock, HEADS_EVERY_S, database.keep_signed
+        )
         self.listener: Listener | None = None
 
     @property

@@ -17,6 +17,7 @@ from enum import Enum
 from random import Random
 from typing import Any
 
+from persistence.auditing import SignedHead
 from persistence.interfaces import (
     Batch,
     CommitAnswer,
@@ -103,6 +104,7 @@ class Database(MemoryStore):
         self.balances_ever: dict[int, set[int]] = {}
         self.calls: dict[Call, None] = {}
         self.regressed_at_s: float | None = None
+        self.signed: list[SignedHead] = []
         self.on_next_commit: list[Callable[[str], None]] = []
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
 
@@ -164,6 +166,10 @@ class Database(MemoryStore):
         """Keep an account, and note its first balance."""
         self.balances_ever.setdefault(account, set()).add(grant_minor)
         return await super().create_person(account, name, grant_minor)
+
+    async def keep_signed(self, rows: Sequence[SignedHead]) -> None:
+        """Keep signed heads outside of the database, as a file beside it does."""
+        self.signed += rows
 
     # --- What checkers and the nemesis look at.
 

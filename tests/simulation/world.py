@@ -408,6 +408,7 @@ class World:
         """Add up what all parts have counted."""
         counts = self.counts
         counts.update(self.database.counts)
+        counts["heads_signed"] += len(self.database.signed)
         for server in self.servers:
             _add_metrics(counts, server.node.metrics)
             if server.listener is not None:
