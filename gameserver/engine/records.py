@@ -63,7 +63,8 @@ class Record:
 
     A class may be declared ``audience=Visibility.PRIVATE`` (the whole record is for its seat) or
     ``SECRET`` (for nobody). A class with an int field ``seen_by`` is shown to the seats whose bits
-    are set, and to no others. ``seat`` is fixed when the record is added.
+    are set, and to no others; the field itself is best ``secret``, or all of them learn who else
+    sees the record. ``seat`` is fixed when the record is added.
     """
 
     fields: ClassVar[tuple[Field, ...]] = ()
