@@ -114,9 +114,10 @@ async def _serve(config: Config) -> int:
             await services.lobby.start()
             running = tasks.create_task(node.run(), name="node")
             await net.start()
+            told = _told_to_stop()  # Before anybody hears that we are ready, and may stop us.
             _say_ready(config, net, games)
             collecting = tasks.create_task(collector.run(), name="collector")
-            await _told_to_stop()
+            await told.wait()
             code = await _drain(config, net, node, running)
             collecting.cancel()
         return code
@@ -174,8 +175,8 @@ async def _drain(config: Config, net: NetServer, node: Node, running: asyncio.Ta
     return 0
 
 
-async def _told_to_stop() -> None:
-    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
+def _told_to_stop() -> asyncio.Event:
+    """Return what SIGTERM or SIGINT will set; a second one ends the process at once."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -186,7 +187,7 @@ async def _told_to_stop() -> None:
 
     for one in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(one, stop)
-    await told.wait()
+    return told
 
 
 def _node_settings(config: Config) -> NodeSettings:
