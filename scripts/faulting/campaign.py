@@ -6,6 +6,7 @@ books → the last round ends, the server stops → every entry is done again
 
 import asyncio
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +22,12 @@ from scripts.faulting import books, disk, journals
 from scripts.faulting.bots import Crowd
 from scripts.faulting.faults import BACKENDS, CUTS, FAULTS, KILLS, NOT_RUN, Measures, kill
 from scripts.faulting.servers import ServerFailed
-from scripts.faulting.world import Size, World
+from scripts.faulting.world import NOTICED_S, Size, World
 
 # What is played, phase after phase: keno above all, because there is money in it.
 GAMES = ("keno", "mix", "keno", "quiz", "keno", "conquest")
 FAULT_S = 180.0
 ATTEMPTS = 3
-NOTICED_S = 2.0  # Until it is known whether the machine stood still.
 # Commands of bots wait during an outage, all to come at its end: more than the ten bets of which a
 # player is shown what they came to, and the bots could keep no books.
 OUTAGE_RATE = 0.25
@@ -123,11 +123,15 @@ async def run(plan: Plan, folder: Path, say: Say) -> Outcome:
     """Go through a plan; ``folder`` must be empty."""
     started_s = time.monotonic()
     outcome = Outcome(plan, Measures(outage_s=plan.outage_s))
-    await _main_part(plan, folder / "main", outcome, say)
-    for number in range(plan.disks):
-        await _disk_part(plan, folder / f"disk-{number}", outcome, say)
-    if plan.crowd:
-        await _crowd_part(plan, folder / "crowd", outcome, say)
+    parts = [("main", _main_part)]
+    parts += [(f"disk-{number}", _disk_part) for number in range(plan.disks)]
+    parts += [("crowd", _crowd_part)] if plan.crowd else []
+    for name, part in parts:
+        try:
+            await part(plan, folder / name, outcome, say)
+        except Exception as error:  # What the other parts have found is told all the same.
+            traceback.print_exception(error)
+            outcome.faults.append(f"the part {name!r} broke off: {error!r}")
     outcome.duration_s = time.monotonic() - started_s
     return outcome
 

@@ -35,6 +35,7 @@ class Server:
         self.events: list[dict[str, Any]] = []
         self.strays: list[str] = []  # Lines that are no events: tracebacks, warnings of Python.
         self.is_zombie = False
+        self.has_run_late = False  # The machine left it no time to end in order.
         self._process = process
         self._ready = asyncio.Event()
 
@@ -129,7 +130,8 @@ class Server:
         return " | ".join(said[-LINES_SHOWN:])
 
     def _expected(self) -> tuple[str, ...]:
-        return ("shard_fenced",) if self.is_zombie else ()
+        fenced = ("shard_fenced",) if self.is_zombie else ()
+        return (*fenced, "drain_ran_out") if self.has_run_late else fenced
 
     def _signal(self, number: signal.Signals) -> None:
         if self.is_alive:

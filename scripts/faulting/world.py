@@ -23,6 +23,7 @@ from scripts.faulting.servers import Server, ServerFailed, launched
 
 NEWS_S = 60.0
 QUIET_S = 60.0
+NOTICED_S = 2.0  # Until it is known whether the machine stood still.
 RESTART_ATTEMPTS = 20
 RESTART_PAUSE_S = 0.5
 KEYS = "keys.json"
@@ -194,6 +195,24 @@ class World:
         await self.note_last_sights()
         return killed_ns
 
+    async def drain(self) -> None:
+        """End the server in order; a machine that stands still runs out of its time for that."""
+        server, stalls = self.server, len(self.machine.stalls_ms)
+        try:
+            code = await server.stop()
+        except ServerFailed as error:
+            server.kill()
+            code, words = await server.ended(), str(error)
+        else:
+            words = server.last_words()
+        if not code:
+            return
+        await asyncio.sleep(NOTICED_S)
+        if len(self.machine.stalls_ms) == stalls:
+            self.faults.append(f"the server ended with {code}: {words}")
+        else:
+            server.has_run_late = True
+
     async def note_last_sights(self) -> None:
         """Let players write down what they saw last, before a new server shows them more."""
         await asyncio.sleep(0.01)  # What is on its way through the relay still arrives.
@@ -276,10 +295,7 @@ class World:
                 )
         await self._clients.aclose()
         await self._quiet()
-        server = self.server
-        code = await server.stop()
-        if code:
-            self.faults.append(f"the server ended with {code}: {server.last_words()}")
+        await self.drain()
         for one in self.servers:
             self.faults += [f"server {one.pid}: {fault}" for fault in one.faults()]
 
