@@ -105,16 +105,20 @@ class Database(MemoryStore):
         self.calls: dict[Call, None] = {}
         self.regressed_at_s: float | None = None
         self.signed: list[SignedHead] = []
+        self._poisoned_batches: set[int] = set()
         self.on_next_commit: list[Callable[[str], None]] = []
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
 
     async def commit(self, batch: Batch) -> CommitAnswer:
         """Commit, and note what was written."""
         is_known = batch.batch_id in self._answers
-        for entry in batch.entries:
-            if entry.room_id in self.weather.poisoned_rooms and not is_known:
-                self.counts["poisoned"] += 1
-                raise Poisoned("this can never be kept")
+        rooms = {entry.room_id for entry in batch.entries}
+        if not is_known and rooms & self.weather.poisoned_rooms:
+            self._poisoned_batches.add(batch.batch_id)
+        if batch.batch_id in self._poisoned_batches:
+            # For good: what is malformed stays so, whenever a copy of it arrives.
+            self.counts["poisoned"] += 1
+            raise Poisoned("this can never be kept")
         answer = await super().commit(batch)
         if is_known:
             self.counts["batch_repeated"] += 1
