@@ -20,6 +20,7 @@ import msgspec
 from protocol.closes import CloseCode, close_name
 from protocol.messages import (
     INBOUND_BYTES_MAX,
+    NODES_MAX,
     TICK_MS,
     VERSION,
     AnyInbound,
@@ -106,7 +107,7 @@ def packed(value: object) -> bytes:
 
 
 def welcome(account: int, name: str, token: str, server_time_ms: int) -> bytes:
-    """Pack Welcome."""
+    """Pack Welcome; the empty token means that the client keeps its own."""
     return _pack((1, VERSION, account, name, token, server_time_ms, TICK_MS))
 
 
@@ -197,6 +198,16 @@ def invalid(room: int, number: int, code: InvalidCode, field: str = "") -> bytes
 def outcomes(room: int, told: Sequence[tuple[int, int, int, int, str, str]]) -> bytes:
     """Pack Outcomes: (number, tick, kind, code, name, field) each."""
     return _pack((17, room, told))
+
+
+def moved(room: int, url: str, ticket: str) -> bytes:
+    """Pack Moved; with no url the client asks for the room again where it is."""
+    return _pack((18, room, url, ticket))
+
+
+def nodes(urls: Sequence[str]) -> bytes:
+    """Pack Nodes, the first ``NODES_MAX`` of them."""
+    return _pack((19, urls[:NODES_MAX]))
 
 
 def unzipped(payload: bytes) -> bytes:

@@ -1,8 +1,7 @@
 """The closed set of messages of gs.v1: what may be said, with the bounds of every field.
 
-Each message is one MessagePack array whose first element is the tag. The order of the fields here
-is the order on the wire. What is inside a body or a value is not known here: a command's body is
-typed by its game, a request's by its service.
+Each message is one MessagePack array: its tag, then the fields in the order in which they stand
+here. What is inside a body is not known here: its game or its service types it.
 
 Inbound is what a client sends; unknown fields are refused. Outbound is what the server sends; a
 later server may append fields, which are ignored.
@@ -16,15 +15,15 @@ from msgspec import Meta, Raw, Struct
 VERSION = 1
 SUBPROTOCOL = "gs.v1"
 TICK_MS = 50
-
 INT_MAX = 2**53 - 1  # What every client language can hold exactly in a double.
 INBOUND_BYTES_MAX = 4096
 COMMANDS_UNANSWERED_MAX = 64  # The server remembers as many command numbers of a seat.
+TOKEN_CHARS_MAX = 2048  # Of tokens and of tickets: both travel in Hello.
+NODES_MAX = 64  # Enough to find a way in; which node owns what is told by Redirect.
 
 Id = Annotated[int, Meta(ge=1, le=INT_MAX)]
 Tick = Annotated[int, Meta(ge=0, le=INT_MAX)]
 Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
-Echo = Annotated[int, Meta(ge=-INT_MAX, le=INT_MAX)]
 Signed = Annotated[int, Meta(ge=-INT_MAX, le=INT_MAX)]
 RequestId = Annotated[int, Meta(ge=0, le=2**31)]
 Seat = Annotated[int, Meta(ge=-1, le=INT_MAX)]
@@ -102,10 +101,10 @@ class Inbound(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
 
 
 class Hello(Inbound, frozen=True, tag=1):
-    """Say who one is: the first message, and only the first. An empty token makes a guest."""
+    """Say who one is, by a token or a ticket: first, and once. An empty token makes a guest."""
 
     versions: Annotated[list[Annotated[int, Meta(ge=0, le=255)]], Meta(min_length=1, max_length=8)]
-    token: Annotated[str, Meta(max_length=2048)]
+    token: Annotated[str, Meta(max_length=TOKEN_CHARS_MAX)]
     name: Annotated[str, Meta(max_length=32)]
     client: Annotated[str, Meta(max_length=64)]
 
@@ -113,7 +112,7 @@ class Hello(Inbound, frozen=True, tag=1):
 class Ping(Inbound, frozen=True, tag=2):
     """Ask for a ServerPong with the same number and the server's time."""
 
-    echo: Echo
+    echo: Signed
 
 
 class Request(Inbound, frozen=True, tag=3):
@@ -174,7 +173,7 @@ class Bye(Inbound, frozen=True, tag=9):
 class Pong(Inbound, frozen=True, tag=10):
     """Answer the server's Ping."""
 
-    echo: Echo
+    echo: Signed
 
 
 AnyInbound = Hello | Ping | Request | Join | Resume | Leave | Command | Resync | Bye | Pong
@@ -185,7 +184,7 @@ class Outbound(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Welcome(Outbound, frozen=True, tag=1):
-    """Answer Hello: who one is from now on."""
+    """Answer Hello: who one is from now on. An empty token means: keep yours."""
 
     version: Count
     account: Id
@@ -198,7 +197,7 @@ class Welcome(Outbound, frozen=True, tag=1):
 class ServerPong(Outbound, frozen=True, tag=2):
     """Answer Ping."""
 
-    echo: Echo
+    echo: Signed
     server_time_ms: Signed
 
 
@@ -310,7 +309,7 @@ class Left(Outbound, frozen=True, tag=10):
 
 
 class Redirect(Outbound, frozen=True, tag=11):
-    """Say where the room lives."""
+    """Answer Join or Resume: the room lives at ``url``."""
 
     request: RequestId
     room: Id
@@ -335,7 +334,7 @@ class Goodbye(Outbound, frozen=True, tag=13):
 class ServerPing(Outbound, frozen=True, tag=14):
     """Ask for a Pong with the same number."""
 
-    echo: Echo
+    echo: Signed
     server_time_ms: Signed
 
 
@@ -357,14 +356,24 @@ class Invalid(Outbound, frozen=True, tag=16):
 
 
 class Outcomes(Outbound, frozen=True, tag=17):
-    """Give outcomes outside the chain of ticks.
-
-    Those of commands that were sent again, and those that waited for a verdict of the database.
-    It changes no view and is never counted as a delta.
-    """
+    """Give outcomes outside the chain of ticks: of repeats, and of those that awaited a verdict."""
 
     room: Id
     outcomes: list[Outcome]
+
+
+class Moved(Outbound, frozen=True, tag=18):
+    """Say that a room goes on at ``url``; "" means: ask for it again where you are."""
+
+    room: Id
+    url: str
+    ticket: str
+
+
+class Nodes(Outbound, frozen=True, tag=19):
+    """Name other addresses under which the same rooms are reached, at most ``NODES_MAX``."""
+
+    urls: list[str]
 
 
 AnyOutbound = (
@@ -385,4 +394,6 @@ AnyOutbound = (
     | Zip
     | Invalid
     | Outcomes
+    | Moved
+    | Nodes
 )

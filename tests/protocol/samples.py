@@ -83,6 +83,8 @@ outbound: st.SearchStrategy[AnyOutbound] = st.one_of(
     st.builds(messages.ServerPing, signed, signed),
     st.builds(messages.Invalid, ids, ids, codes, texts, texts),
     st.builds(messages.Outcomes, ids, st.lists(outcomes, max_size=3)),
+    st.builds(messages.Moved, ids, texts, texts),
+    st.builds(messages.Nodes, st.lists(texts, max_size=3)),
 )
 
 ONE_OF_EACH_INBOUND: tuple[AnyInbound, ...] = (
@@ -116,6 +118,8 @@ ONE_OF_EACH_OUTBOUND: tuple[AnyOutbound, ...] = (
     messages.Zip(2, b"xx"),
     messages.Invalid(5, 3, 3, "MALFORMED", "spots"),
     messages.Outcomes(5, [messages.Outcome(1, 12, 0, 0, "", "")]),
+    messages.Moved(5, "ws://elsewhere/ws", "ticket"),
+    messages.Nodes(["ws://elsewhere/ws"]),
 )
 
 

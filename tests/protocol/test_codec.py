@@ -120,6 +120,9 @@ PACKED: list[tuple[bytes, AnyOutbound]] = [
         codec.outcomes(5, [(1, 12, 0, 0, "", "")]),
         messages.Outcomes(5, [messages.Outcome(1, 12, 0, 0, "", "")]),
     ),
+    (codec.moved(2**50, "ws://x/ws", "t"), messages.Moved(2**50, "ws://x/ws", "t")),
+    (codec.nodes(("ws://x/ws", "ws://y/ws")), messages.Nodes(["ws://x/ws", "ws://y/ws"])),
+    (codec.nodes([]), messages.Nodes([])),
 ]
 
 
@@ -134,6 +137,11 @@ def test_what_the_server_packs_is_what_the_client_reads(
 def test_every_message_of_the_server_has_a_packer() -> None:
     packers = {type(message) for _, message in PACKED} | {messages.Zip}
     assert packers == set(get_args(AnyOutbound))
+
+
+def test_of_many_nodes_the_first_are_named() -> None:
+    urls = [f"ws://{number}/ws" for number in range(100)]
+    assert decode_outbound(codec.nodes(urls)) == messages.Nodes(urls[: messages.NODES_MAX])
 
 
 def test_a_value_that_cannot_be_packed_leaves_nothing_behind_for_the_next() -> None:

@@ -129,8 +129,8 @@ LINES = [line for connection in exchange() for line in connection]
 def test_the_exchange_was_read_whole() -> None:
     blocks = "".join(re.findall(r"```exchange\n(.*?)```", README, flags=re.DOTALL))
     assert len(LINES) == blocks.count("  = ") == len(re.findall("^[CS] ", blocks, re.MULTILINE))
-    assert len(exchange()) == 2
-    assert len({line.name for line in LINES}) >= 18
+    assert len(exchange()) == 3
+    assert len({line.name for line in LINES}) >= 21
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.side}-{line.name}")
@@ -153,7 +153,8 @@ def test_the_exchange_is_legal_on_both_sides() -> None:
         for line in connection:
             (server if line.side == "C" else client).receive(line.payload)
         ends.append((server.state, client.state))
-    assert ends == [(State.OPEN, State.OPEN), (State.CLOSED, State.CLOSED)]
+    opened = (State.OPEN, State.OPEN)
+    assert ends == [opened, opened, (State.CLOSED, State.CLOSED)]
 
 
 def test_the_exchange_leads_to_the_view_that_is_written_below_it() -> None:
