@@ -22,6 +22,7 @@ from persistence.interfaces import (
     ShardMark,
     SnapshotRow,
 )
+from persistence.ownership import SHARDS_MAX, Succession
 
 BATCH_ID_MAX = 2**63 - 1
 STATE_HASH_BYTES_MAX = 64
@@ -54,8 +55,9 @@ def check_marks(marks: Sequence[ShardMark]) -> None:
         raise Poisoned("a shard is marked twice")
 
 
-def check_room(row: RoomRow) -> None:
+def check_room(row: RoomRow, creator_rooms_max: int) -> None:
     """Raise Poisoned unless the room can be kept."""
+    _check_integers("creator_rooms_max", (creator_rooms_max,))
     _check_integers("room", (row.room_id, row.shard, row.rules_version, row.creator))
     _check_texts("room", (row.code, row.game))
     if not 1 <= len(row.create_key) <= CREATE_KEY_BYTES_MAX:
@@ -77,10 +79,31 @@ def check_person(account: int, name: str, grant_minor: int) -> None:
     _check_texts("name", (name,))
 
 
-def check_shards(node: str, shards: Iterable[int]) -> None:
-    """Raise Poisoned unless the node and the shards can be named."""
-    _check_texts("node", (node,))
+def check_taking(node: str, shards: Iterable[int], succession: Succession | None) -> None:
+    """Raise Poisoned unless the node can become an owner, and of these shards."""
+    _check_names("node", (node,))
     _check_integers("shard", shards)
+    if succession is not None:
+        _check_texts("dead node", succession.dead)
+        _check_integers("stale_ms", (succession.stale_ms or 0,))
+
+
+def check_passing(node: str, to: str, marks: Sequence[ShardMark]) -> None:
+    """Raise Poisoned unless the shards can be passed on; to nobody they can."""
+    _check_names("node", (node,))
+    _check_texts("node", (to,))
+    check_marks(marks)
+
+
+def check_cluster(shards: int) -> None:
+    """Raise Poisoned unless a cluster can have so many shards."""
+    _check_integers("shards", (shards,), least=1, most=SHARDS_MAX)
+
+
+def check_claim(task: str, node: str, stale_ms: int) -> None:
+    """Raise Poisoned unless the task and the node can be named."""
+    _check_names("task", (task, node))
+    _check_integers("stale_ms", (stale_ms,))
 
 
 def is_text(text: str) -> bool:
@@ -165,3 +188,9 @@ def _check_texts(what: str, texts: Iterable[str]) -> None:
     for text in texts:
         if not is_text(text):
             raise Poisoned(f"{what}: {text[:TEXT_CHARS_MAX]!r} cannot be kept as a short text")
+
+
+def _check_names(what: str, names: Sequence[str]) -> None:
+    _check_texts(what, names)
+    if "" in names:
+        raise Poisoned(f"{what}: nobody has an empty name")

@@ -7,6 +7,12 @@ The errors, as a tree::
     ├── StorageBusy          a lock was not free in time; nothing took effect; send the same again
     ├── Poisoned             the data are malformed; nothing took effect and no repeat will help
     └── SchemaMismatch       the database is of another version than this code
+
+and what storage does properly when it says no::
+
+    Declined
+    ├── TooManyRooms         whoever makes this room has as many as they may have
+    └── TaskFenced           another runs the task by now; nothing took effect
 """
 
 from __future__ import annotations
@@ -38,3 +44,15 @@ class Poisoned(StorageError):
 
 class SchemaMismatch(StorageError):
     """The database's schema is newer or older than this code can use."""
+
+
+class Declined(Exception):
+    """Storage works, and what it was asked for may not be."""
+
+
+class TooManyRooms(Declined):
+    """The creator has as many rooms that have not ended as they may have."""
+
+
+class TaskFenced(Declined):
+    """Somebody else has claimed the task since; nothing took effect."""

@@ -4,7 +4,7 @@ Storage knows shards, rooms, entries, snapshots and money as numbers and bytes;
 it interprets none of the bytes. `persistence.memory` and `persistence.postgres`
 both keep this contract, and one suite of tests holds them to it.
 
-The errors are drawn in `persistence.failures`.
+The errors are drawn in `persistence.failures`; who owns what is told in `persistence.ownership`.
 
 Whole numbers are from 0 to ``INTEGER_MAX``, but that points and a booking's amount may be negative
 and a batch's id may have 63 bits. Texts have at most ``TEXT_CHARS_MAX`` characters and no NUL;
@@ -25,10 +25,14 @@ from persistence.failures import SchemaMismatch as SchemaMismatch
 from persistence.failures import StorageBusy as StorageBusy
 from persistence.failures import StorageError as StorageError
 from persistence.failures import StorageUnavailable as StorageUnavailable
+from persistence.failures import TooManyRooms as TooManyRooms
+from persistence.ownership import DEFAULT_SHARDS, OwnershipStore
+from persistence.ownership import HEAD_BYTES as HEAD_BYTES
+from persistence.ownership import NO_HEAD as NO_HEAD
+from persistence.ownership import ShardMark as ShardMark
+from persistence.ownership import ShardState as ShardState
 
-SHARDS = 64
-HEAD_BYTES = 32
-NO_HEAD = bytes(HEAD_BYTES)
+SHARDS = DEFAULT_SHARDS
 
 TRANSFERS_PER_BATCH_MAX = 1_000
 ROOM_CODE_CHARS = 6
@@ -46,23 +50,6 @@ class EntryRow:
     number: int
     tick: int
     payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ShardMark:
-    """The right to write to a shard, and where its journal stands before and after the batch.
-
-    ``head`` must be what the database holds: another value under the same epoch means that the
-    database went backwards. ``next_head`` is ``chained(head, rows)`` over the shard's rows of
-    this batch in their order, or ``head`` again when there are none; storage computes it anew and
-    calls anything else poisoned. ``clock_tick`` is the shard's clock; a lower one is ignored.
-    """
-
-    shard: int
-    epoch: int
-    clock_tick: int
-    head: bytes
-    next_head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,17 +207,6 @@ def chained(head: bytes, rows: Iterable[EntryRow]) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class ShardState:
-    """A shard as its new owner takes it over. ``link`` counts the links of its journal."""
-
-    shard: int
-    epoch: int
-    clock_tick: int
-    head: bytes
-    link: int = 0
-
-
 class RoomStatus(IntEnum):
     """Where a room stands, as storage knows it."""
 
@@ -296,7 +272,7 @@ class WalletRow:
     amount_minor: int
 
 
-class Store(Protocol):
+class Store(OwnershipStore, Protocol):
     """All that the server keeps.
 
     Every method may raise StorageUnavailable, those that write also StorageBusy and Poisoned. Only
@@ -312,16 +288,13 @@ class Store(Protocol):
     async def commit(self, batch: Batch) -> CommitAnswer:
         """Commit a batch whole, but for the shards that it names as fenced or regressed."""
 
-    async def take_shards(self, node: str, shards: Sequence[int]) -> tuple[ShardState, ...]:
-        """Raise the epoch of each shard and become its owner; the answer is in their order.
-
-        A shard that was never taken begins with epoch 1, tick 0 and ``NO_HEAD``.
-        """
-
-    async def create_room(self, row: RoomRow) -> RoomRow | None:
+    async def create_room(
+        self, row: RoomRow, creator_rooms_max: int = INTEGER_MAX
+    ) -> RoomRow | None:
         """Keep the room, as open; return the standing one if creator and key are known.
 
-        ``None`` means that the id or the code is taken: try again with another.
+        ``None`` means that the id or the code is taken: try again with another. Raise TooManyRooms
+        if the creator has ``creator_rooms_max`` that have not ended, however many are made at once.
         """
 
     async def room(self, room_id: int) -> RoomRow | None:

@@ -1,13 +1,14 @@
 """The store in plain Python: for simulation and for trials that may forget everything.
 
 It keeps the contract of `persistence.interfaces` to the letter, but for durability: data live as
-long as the object. It never waits, so each call happens whole; it reads no clock and draws no
-chance, so the same calls give the same answers. Several nodes may share one object.
+long as the object. It never waits, so each call happens whole; it reads no clock but the one it is
+given and draws no chance, so the same calls give the same answers. Several nodes may share one
+object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -17,13 +18,11 @@ from persistence.checks import (
     check_marks,
     check_person,
     check_room,
-    check_shards,
     check_snapshots,
     plain,
 )
 from persistence.interfaces import (
     INTEGER_MAX,
-    NO_HEAD,
     Batch,
     CommitAnswer,
     EntryRow,
@@ -36,20 +35,22 @@ from persistence.interfaces import (
     ShardMark,
     ShardState,
     SnapshotRow,
+    TooManyRooms,
     Verdict,
     WalletRow,
     chained,
 )
 from persistence.memory_ledger import BookAccount, Ledger
+from persistence.memory_ownership import MemoryOwnership, system_ms
 
 ANSWERS_KEPT = 10_000  # A batch is repeated within seconds or never.
 
 
-class MemoryStore:
+class MemoryStore(MemoryOwnership):
     """A `Store` that forgets with its object."""
 
-    def __init__(self) -> None:
-        self._shards: dict[int, ShardState] = {}
+    def __init__(self, now_ms: Callable[[], int] = system_ms) -> None:
+        super().__init__(now_ms)
         self._answers: dict[int, CommitAnswer] = {}
         self._entries: dict[int, list[EntryRow]] = {}
         self._rooms: dict[int, RoomRow] = {}
@@ -89,10 +90,6 @@ class MemoryStore:
             del self._answers[next(iter(self._answers))]
         return answer
 
-    def _epoch(self, shard: int) -> int:
-        state = self._shards.get(shard)
-        return 0 if state is None else state.epoch
-
     def _is_behind(self, mark: ShardMark) -> bool:
         state = self._shards.get(mark.shard)
         if state is None or state.epoch < mark.epoch:
@@ -124,6 +121,7 @@ class MemoryStore:
                 mark.next_head,
                 state.link + (mark.next_head != mark.head),
             )
+            self._renew(mark.shard)
         for entry in batch.entries:
             self._entries.setdefault(entry.room_id, []).append(entry)
         for result in batch.results:
@@ -136,14 +134,6 @@ class MemoryStore:
                 self._rooms[end.room_id] = replace(row, status=RoomStatus.ENDED)
                 del self._codes[row.code]
 
-    async def take_shards(self, node: str, shards: Sequence[int]) -> tuple[ShardState, ...]:
-        """Raise the epoch of each shard and become its owner; the answer is in their order."""
-        check_shards(node, shards)
-        for shard in sorted(set(shards)):
-            state = self._shards.get(shard, ShardState(shard, 0, 0, NO_HEAD))
-            self._shards[shard] = replace(state, epoch=state.epoch + 1)
-        return tuple(self._shards[shard] for shard in sorted(set(shards)))
-
     async def save_heads(self, rows: Sequence[SignedHead]) -> None:
         """Keep signed heads; one that is kept already stays."""
         for row in rows:
@@ -151,12 +141,17 @@ class MemoryStore:
 
     # --- Rooms and what they leave behind.
 
-    async def create_room(self, row: RoomRow) -> RoomRow | None:
+    async def create_room(
+        self, row: RoomRow, creator_rooms_max: int = INTEGER_MAX
+    ) -> RoomRow | None:
         """Keep the room; return the standing one if creator and key are known."""
-        check_room(row)
+        check_room(row, creator_rooms_max)
         standing = self._created.get((row.creator, row.create_key))
         if standing is not None:
             return self._rooms[standing]
+        made = sum(self._rooms[room].creator == row.creator for room in self._codes.values())
+        if made >= creator_rooms_max:
+            raise TooManyRooms(f"account {row.creator} has {creator_rooms_max} rooms")
         if row.room_id in self._rooms or row.code in self._codes:
             return None
         self._rooms[row.room_id] = replace(row, status=RoomStatus.OPEN, note="")

@@ -23,6 +23,7 @@ from persistence.interfaces import (
     RoomStatus,
     StorageUnavailable,
     Store,
+    TooManyRooms,
 )
 from protocol.messages import INT_MAX, ReplyCode
 
@@ -126,6 +127,8 @@ class Lobby:
         self._add_to_count(account, 1)
         try:
             row = await self._create(account, game, key, listed=listed, settings=chosen)
+        except TooManyRooms:
+            return Refusal(ReplyCode.TOO_MANY_ROOMS, "rooms you made before have not ended")
         finally:
             self._add_to_count(account, -1)
         self._note(row)
@@ -217,7 +220,8 @@ class Lobby:
                     create_key=key,
                     listed=listed,
                     settings=settings,
-                )
+                ),
+                self._limits.rooms_per_account_max,
             )
             if row is not None:
                 return row

@@ -64,7 +64,7 @@ def commit_answer(row: asyncpg.Record) -> CommitAnswer:
     )
 
 
-def room_of(row: asyncpg.Record) -> RoomRow:
+def room_of(row: asyncpg.Record | dict[str, Any]) -> RoomRow:
     """Return a room from a row of ROOM_COLUMNS."""
     columns = dict(row)
     return RoomRow(**columns | {"status": RoomStatus(row["status"])})

@@ -9,22 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import asyncpg
-
 from persistence.auditing import SignedHead
 from persistence.checks import (
     check_batch,
     check_marks,
     check_person,
     check_room,
-    check_shards,
     check_snapshots,
     is_text,
     plain,
 )
 from persistence.interfaces import (
     INTEGER_MAX,
-    NO_HEAD,
     Batch,
     CommitAnswer,
     EntryRow,
@@ -33,16 +29,17 @@ from persistence.interfaces import (
     RoomRow,
     Ruling,
     ShardMark,
-    ShardState,
     SnapshotRow,
     StorageBusy,
     StorageError,
+    TooManyRooms,
     Verdict,
     WalletRow,
 )
 from persistence.postgres.busy import Waiting
 from persistence.postgres.connections import Database, Lent, Readers, Writer
 from persistence.postgres.migrate import check_schema
+from persistence.postgres.ownership import PostgresOwnership
 from persistence.postgres.rows import (
     COMMIT,
     ROOM_COLUMNS,
@@ -57,24 +54,17 @@ from persistence.postgres.rows import (
 # Without any of these a commit that was answered could be lost, or torn, when the machine stops.
 DURABLE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 
-TAKE_SHARDS = """
-INSERT INTO shard AS s (shard, epoch, node, clock_tick, head)
-SELECT taken, 1, $1, 0, $3 FROM unnest($2::integer[]) AS taken ORDER BY taken
-ON CONFLICT (shard) DO UPDATE
-SET epoch = s.epoch + 1, node = excluded.node, renewed_at = clock_timestamp()
-RETURNING s.shard, s.epoch, s.clock_tick, s.head, s.link"""
-
 SAVE_HEADS = """
 INSERT INTO signed_head (shard, link, epoch, head, signed_ms, key_id, signature)
 SELECT * FROM unnest(
     $1::integer[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bytea[], $7::bytea[])
 ON CONFLICT DO NOTHING"""
 
-CREATE_ROOM = f"""
-INSERT INTO room ({ROOM_COLUMNS.removesuffix(", status, note")})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT DO NOTHING
-RETURNING {ROOM_COLUMNS}"""
+CREATE_ROOM = (
+    "SELECT c.is_full, "
+    + ", ".join(f"(c.kept).{column}" for column in ROOM_COLUMNS.split(", "))
+    + " FROM create_room($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS c"
+)
 
 # The shards' rows are shared until the snapshots are kept, so that no new owner comes between.
 SAVE_SNAPSHOTS = f"""
@@ -115,7 +105,7 @@ SELECT transfer_id, kind, reference, amount FROM (
 ORDER BY transfer_id DESC LIMIT $2"""
 
 
-class PostgresStore:
+class PostgresStore(PostgresOwnership):
     """A `Store` on a database that `persistence.postgres.migrate` has brought up to date.
 
     ``durable`` is off only in tests, whose database may lose what it has committed.
@@ -126,7 +116,7 @@ class PostgresStore:
     ) -> None:
         database = Database(dsn, application_name=application_name, durable=durable)
         self._durable = durable
-        self._readers = Readers(database)
+        super().__init__(Readers(database))
         self._writer = Writer(database, COMMIT)
         self._waiting = Waiting(self._readers)
 
@@ -167,31 +157,26 @@ class PostgresStore:
         except StorageError:
             return frozenset()  # Nobody knows; that the batch had no effect is known all the same.
 
-    async def take_shards(self, node: str, shards: Sequence[int]) -> tuple[ShardState, ...]:
-        """Raise the epoch of each shard and become its owner; the answer is in their order."""
-        check_shards(node, shards)
-        rows = await self._fetch(TAKE_SHARDS, node, sorted(set(shards)), NO_HEAD)
-        return tuple(ShardState(*row) for row in sorted(rows, key=lambda row: row["shard"]))
-
     async def save_heads(self, rows: Sequence[SignedHead]) -> None:
         """Keep signed heads; one that is kept already stays."""
         await self._fetch(SAVE_HEADS, *head_arguments(rows))
 
     # --- Rooms and what they leave behind.
 
-    async def create_room(self, row: RoomRow) -> RoomRow | None:
+    async def create_room(
+        self, row: RoomRow, creator_rooms_max: int = INTEGER_MAX
+    ) -> RoomRow | None:
         """Keep the room, as open; return the standing one if creator and key are known."""
-        check_room(row)
-        made = await self._room_where(
+        check_room(row, creator_rooms_max)
+        (made,) = await self._fetch(
             CREATE_ROOM,
             *(row.room_id, row.shard, row.code, row.game, row.rules_version),
-            *(row.creator, row.create_key, row.listed, row.settings),
+            *(row.creator, row.create_key, row.listed, row.settings, creator_rooms_max),
         )
-        return made or await self._room_where(
-            f"SELECT {ROOM_COLUMNS} FROM room WHERE creator = $1 AND create_key = $2",
-            row.creator,
-            row.create_key,
-        )
+        columns = dict(made)
+        if columns.pop("is_full"):
+            raise TooManyRooms(f"account {row.creator} has {creator_rooms_max} rooms")
+        return None if columns["room_id"] is None else room_of(columns)
 
     async def room(self, room_id: int) -> RoomRow | None:
         """Return a room by its id, whatever its status."""
@@ -337,10 +322,6 @@ class PostgresStore:
             list(references),
         )
         return tuple(Verdict(row["reference"], Ruling(row["ruling"])) for row in rows)
-
-    async def _fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        async with self._readers.connection() as connection:
-            return await connection.fetch(sql, *arguments)
 
     async def _room_where(self, sql: str, *arguments: Any) -> RoomRow | None:
         rows = await self._fetch(sql, *arguments)

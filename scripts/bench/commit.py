@@ -21,7 +21,6 @@ import uvloop
 
 from persistence.embedded import EmbeddedPostgres
 from persistence.interfaces import (
-    SHARDS,
     TRANSFERS_PER_BATCH_MAX,
     Batch,
     Booking,
@@ -32,6 +31,7 @@ from persistence.interfaces import (
     ShardMark,
     chained,
 )
+from persistence.ownership import DEFAULT_SHARDS
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
 
@@ -60,7 +60,7 @@ class Owner:
 
     async def settle_in(self) -> None:
         """Take the shards and give the players their money."""
-        for state in await self._store.take_shards("bench", range(SHARDS)):
+        for state in await self._store.take_shards("bench", range(DEFAULT_SHARDS)):
             self._epochs[state.shard], self._heads[state.shard] = state.epoch, state.head
         for player in self.players:
             assert await self._store.create_person(player, "bench", GRANT_MINOR)
@@ -71,7 +71,7 @@ class Owner:
         for room in self._rooms:
             self._numbers[room] += 1
             payload = self._dice.randbytes(PAYLOAD_BYTES)
-            rows.append(EntryRow(room % SHARDS, room, self._numbers[room], 1, payload))
+            rows.append(EntryRow(room % DEFAULT_SHARDS, room, self._numbers[room], 1, payload))
         return self._batch(entries=rows)
 
     def holds(self, turn: int) -> Batch:
@@ -79,7 +79,7 @@ class Owner:
         room = self._rooms[0]
         return self._batch(
             holds=[
-                Hold(room % SHARDS, room, f"{room}:{turn}:{player}", player, STAKE_MINOR)
+                Hold(room % DEFAULT_SHARDS, room, f"{room}:{turn}:{player}", player, STAKE_MINOR)
                 for player in self.players
             ]
         )
@@ -88,11 +88,11 @@ class Owner:
         """Return the end of all those bets, of which every fourth has won, and the booking."""
         room = self._rooms[0]
         rows = [
-            Settle(room % SHARDS, room, f"{room}:{turn}:{player}", 390 * (number % 4 == 0))
+            Settle(room % DEFAULT_SHARDS, room, f"{room}:{turn}:{player}", 390 * (number % 4 == 0))
             for number, player in enumerate(self.players)
         ]
         net = STAKE_MINOR * len(rows) - sum(row.payout_minor for row in rows)
-        booking = Booking(room % SHARDS, room, f"{room}:{turn}", net)
+        booking = Booking(room % DEFAULT_SHARDS, room, f"{room}:{turn}", net)
         # The booking takes the place of one settlement: a batch holds no more.
         return self._batch(settles=rows[:-1], bookings=[booking])
 

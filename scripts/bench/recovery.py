@@ -30,7 +30,8 @@ from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.recovery import Recovery
 from gameserver.runtime.ring import Ring
 from gameserver.runtime.work import OpenRoom, Work
-from persistence.interfaces import SHARDS, CommitAnswer, Store
+from persistence.interfaces import CommitAnswer, Store
+from persistence.ownership import DEFAULT_SHARDS
 from persistence.sealing import Sealer
 from scripts.bench.nodes import GAMES, database, room_row
 
@@ -61,7 +62,7 @@ async def kept(store: Store, outputs: Sequence[TickOutput]) -> None:
     row = room_row(ROOM_ID)
     await store.create_room(row)
     keeper = ShardKeeper(store, "bench")
-    await keeper.take(range(SHARDS), 0)
+    await keeper.take(range(DEFAULT_SHARDS), 0)
     opened = OpenRoom(row, Room(GAMES["keno"], ROOM_ID), Ring(0, 600), 0)
     for first in range(0, len(outputs), ENTRIES_PER_BATCH):
         part = outputs[first : first + ENTRIES_PER_BATCH]

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from persistence.ownership import DEFAULT_SHARDS
 from protocol.client import Client, Options
 from protocol.messages import Outcome
 from scripts.faulting.database import NotFound
@@ -21,7 +22,6 @@ from scripts.faulting.world import World
 
 FAILPOINT_S = 20.0
 FENCED_S = 60.0
-SHARDS = 64
 CUT_S = 30.0
 # Longer than a commit may take before the server gives its connection up.
 STALL_S = 4.0
@@ -169,7 +169,7 @@ async def zombie(world: World, measures: Measures, chance: Random) -> None:
         measures.after_takeover_ms.append(_ms(frozen_ns, await world.news(frozen_ns)))
         await asyncio.sleep(chance.uniform(0.0, 2.0))
         old.thaw()
-        if not await old.until(lambda: old.count("shard_fenced") >= SHARDS, FENCED_S):
+        if not await old.until(lambda: old.count("shard_fenced") >= DEFAULT_SHARDS, FENCED_S):
             world.faults.append(f"a zombie was fenced on {old.count('shard_fenced')} shards only")
         await asyncio.sleep(LATE_ANSWER_S)
         if isinstance(late.answer, Outcome):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from persistence.ownership import DEFAULT_SHARDS
 from scripts.faulting.campaign import Outcome, Plan, run
 from scripts.faulting.faults import KILLS
 from scripts.faulting.report import as_json, as_text, wrong
@@ -36,7 +37,6 @@ PLAN = Plan(
     size=Size(players=4),
     seed=1,
 )
-SHARDS = 64
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_clients_come_back_without_a_gap_after_each_crash(outcome: Outcome) -> N
 def test_a_server_that_was_frozen_while_another_took_over_is_fenced_on_every_shard(
     outcome: Outcome,
 ) -> None:
-    assert outcome.counts["shards_fenced"] == SHARDS
+    assert outcome.counts["shards_fenced"] == DEFAULT_SHARDS
     assert len(outcome.measures.after_takeover_ms) == 1
 
 

@@ -63,7 +63,7 @@ class FaultyStore(MemoryStore):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(lambda: WALL_MS + now_ns() // 1_000_000)
         self.batches: list[Batch] = []
         self.poisoned_rooms: set[int] = set()
         self.away = asyncio.Event()

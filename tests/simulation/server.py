@@ -38,9 +38,8 @@ from persistence.sealing import Sealer
 from protocol.messages import AnyInbound, Command
 from tests.simulation.games import Mill
 from tests.simulation.loop import Process, SimLoop
-from tests.simulation.store import Database, StoreLink
+from tests.simulation.store import WALL_MS, Database, StoreLink
 
-WALL_MS = 1_700_000_000_000
 SECOND_NS = 1_000_000_000
 GRANT_MINOR = 20_000
 DRAIN_TIMEOUT_S = 8.0

@@ -30,14 +30,17 @@ from persistence.interfaces import (
     StorageUnavailable,
 )
 from persistence.memory import MemoryStore
+from persistence.ownership import Succession
 from tests.simulation.loop import Process, SimLoop
 
 METHODS = (
     *("commit", "take_shards", "create_room", "room", "room_by_code", "rooms", "open_rooms"),
     *("set_aside", "reopen", "save_snapshots", "snapshots", "entries", "verdicts", "results"),
     *("create_person", "rename_person", "persons", "balance", "wallet_history", "scores"),
-    "save_heads",
+    *("save_heads", "cluster", "wall_ms", "pass_shards", "shard_owners"),
+    *("claim_task", "holds_task"),
 )
+WALL_MS = 1_700_000_000_000  # What the database believes the time to be when a run begins.
 LATE_S = 3.4  # Longer than a committer waits, so that its repeat comes first.
 
 
@@ -92,7 +95,7 @@ class Database(MemoryStore):
     """The memory store, with notes of all that happened to it."""
 
     def __init__(self, loop: SimLoop, chance: Random) -> None:
-        super().__init__()
+        super().__init__(lambda: WALL_MS + loop.now_ns() // 1_000_000)
         self.loop = loop
         self.chance = chance
         self.weather = Weather()
@@ -150,9 +153,11 @@ class Database(MemoryStore):
         for row in rows:
             self.durable_ticks.setdefault(row.room_id, {})[row.tick] = None
 
-    async def take_shards(self, node: str, shards: Sequence[int]) -> tuple[ShardState, ...]:
+    async def take_shards(
+        self, node: str, shards: Sequence[int], succession: Succession | None = None
+    ) -> tuple[ShardState, ...]:
         """Give shards to a new owner, and note it."""
-        states = await super().take_shards(node, shards)
+        states = await super().take_shards(node, shards, succession)
         now_s = self.loop.time()
         self.takes += [Taken(now_s, node, state) for state in states]
         return states
@@ -235,7 +240,7 @@ class Database(MemoryStore):
 
 _KEPT = (
     *("_shards", "_answers", "_entries", "_rooms", "_codes", "_created", "_snapshots"),
-    *("_results", "_names", "_ledger", "_board"),
+    *("_results", "_names", "_ledger", "_board", "_owners", "_tasks", "_cluster"),
     # Our own notes go back with what they are about.
     *("committed", "takes", "durable_ticks", "kept_snapshots"),
 )
