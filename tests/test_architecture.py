@@ -28,8 +28,8 @@ PARAMETERS_MAX = 6
 EXEMPTIONS: dict[tuple[str, str], str] = {}
 
 STORES = (
-    *("persistence.interfaces", "persistence.ownership", "persistence.auditing"),
-    "persistence.sealing",
+    *("persistence.interfaces", "persistence.ownership", "persistence.directory"),
+    *("persistence.auditing", "persistence.sealing"),
 )
 BELOW_NET = ("gameserver.services", "gameserver.runtime", "gameserver.engine", "protocol")
 
