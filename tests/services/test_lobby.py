@@ -6,9 +6,10 @@ import msgspec
 
 from gameserver.services.lobby import CODE_LETTERS, LIST_LIFE_NS, Lobby, LobbyLimits
 from gameserver.services.refusals import Refusal
-from persistence.interfaces import RoomRow
+from persistence.interfaces import RoomEnd, RoomRow
 from persistence.memory import MemoryStore
 from protocol.messages import ReplyCode
+from tests.persistence.builders import owner
 from tests.services.games import TinyGame
 
 
@@ -111,9 +112,21 @@ async def test_rooms_are_counted_by_account_and_in_all_until_they_end() -> None:
     assert await rig.create(1, b"\x00") == rows[0], "a repeat is no new room"
     await rig.create(2)
     assert await rig.refused(3) is ReplyCode.TOO_MANY_ROOMS
+    host = await owner(rig.store, rows[0].shard)
+    await host.commit(ends=[RoomEnd(rows[0].shard, rows[0].room_id)])
     rig.lobby.ended(rows[0].room_id)
     rig.lobby.ended(rows[0].room_id)
     await rig.create(1, b"x")
+    assert await rig.refused(1, b"y") is ReplyCode.TOO_MANY_ROOMS
+
+
+async def test_rooms_that_were_made_elsewhere_count_too() -> None:
+    here = Rig(rooms_per_account_max=3)
+    elsewhere = Rig(here.store, rooms_per_account_max=3)
+    for number in range(3):
+        await elsewhere.create(1, bytes((number,)))
+    assert await here.refused(1, b"x") is ReplyCode.TOO_MANY_ROOMS
+    await here.create(1, b"\x00")
 
 
 async def test_requests_at_the_same_time_do_not_pass_the_limit_together() -> None:
