@@ -80,14 +80,16 @@ class MemoryOwnership:
     async def pass_shards(self, node: str, to: str, marks: Sequence[ShardMark]) -> frozenset[int]:
         """Make ``to`` the name of the owner where it was ``node``; return where it is now."""
         check_passing(node, to, marks)
-        passed = {
-            mark.shard
+        passed = frozenset(
+            state.shard
             for mark in marks
-            if self._epoch(mark.shard) == mark.epoch and self._owners[mark.shard].node in (node, to)
-        }
+            if (state := self._shards.get(mark.shard)) is not None
+            and state.epoch == mark.epoch
+            and self._owners[state.shard].node in (node, to)
+        )
         for shard in passed:
             self._claim(shard, to)
-        return frozenset(passed)
+        return passed
 
     async def shard_owners(self) -> tuple[ShardOwner, ...]:
         """Return all shards that were ever taken, by number."""

@@ -26,7 +26,9 @@ from persistence.auditing import (
     SignedHead,
     TransferRow,
 )
+from persistence.failures import TaskFenced
 from persistence.interfaces import EntryRow, RoomRow, SnapshotRow
+from persistence.ownership import TaskFence
 from persistence.postgres.connections import CONNECT_TIMEOUT_S, Connection
 from persistence.postgres.errors import translating
 from persistence.postgres.migrate import check_schema
@@ -44,6 +46,7 @@ SETTINGS = {
 }
 ROWS_AT_ONCE = 500
 PRUNE = "SELECT links, entries, snapshots, answers FROM prune_journal($1)"
+HOLDS_TASK = "SELECT 1 FROM task WHERE task = $1 AND epoch = $2"
 PRUNE_TIMEOUT_S = 3_600.0
 STEP_TIMEOUT_S = 600.0  # The first rows come when all are sorted.
 
@@ -193,8 +196,11 @@ class PostgresRecords:
                     return
 
 
-async def prune(dsn: str, keep_s: float) -> Pruned:
-    """Remove what is older and not needed; the tables stay open to commits meanwhile."""
+async def prune(dsn: str, keep_s: float, fence: TaskFence | None = None) -> Pruned:
+    """Remove what is older and not needed; the tables stay open to commits meanwhile.
+
+    With a fence nothing is removed unless the task is held to the end: else TaskFenced is raised.
+    """
     with translating():
         connection = await asyncpg.connect(
             dsn,
@@ -203,9 +209,17 @@ async def prune(dsn: str, keep_s: float) -> Pruned:
         )
         try:
             await check_schema(connection)
-            async with asyncio.timeout(PRUNE_TIMEOUT_S):
+            async with asyncio.timeout(PRUNE_TIMEOUT_S), connection.transaction():
+                await _check_fence(connection, HOLDS_TASK, fence)
                 row = await connection.fetchrow(PRUNE, timedelta(seconds=keep_s))
+                # Locked at the end only: until then whoever runs the task must be able to renew it.
+                await _check_fence(connection, f"{HOLDS_TASK} FOR SHARE", fence)
         finally:
             connection.terminate()
     assert row is not None, "prune_journal returns one row"
     return Pruned(*row)
+
+
+async def _check_fence(connection: Connection, sql: str, fence: TaskFence | None) -> None:
+    if fence is not None and await connection.fetchrow(sql, *fence) is None:
+        raise TaskFenced(f"{fence.task} has a newer runner than that of epoch {fence.epoch}")

@@ -17,6 +17,9 @@ from tests.persistence.postgres_fixture import PostgresServer, postgres_server, 
 __all__ = ["directories", "postgres_server"]  # A fixture is found in the conftest by its name.
 
 OpenStore = Callable[[], Awaitable[Store]]
+PassTime = Callable[[int], Awaitable[None]]
+
+WALL_MS = 1_700_000_000_000
 
 
 # Without the guards, and faster than a new database for each test.
@@ -62,11 +65,37 @@ def store_dsn(request: pytest.FixtureRequest) -> str | None:
     return str(request.getfixturevalue("dsn")) if request.param == "postgres" else None
 
 
+class Clock:
+    """The time of the memory store."""
+
+    now_ms = WALL_MS
+
+
 @pytest.fixture
-async def open_store(store_dsn: str | None) -> AsyncIterator[OpenStore]:
+def clock() -> Clock:
+    """Return a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def pass_time(store_dsn: str | None, clock: Clock) -> PassTime:
+    """Return what makes all claims older by so many milliseconds."""
+
+    async def passing(ms: int) -> None:
+        clock.now_ms += ms
+        if store_dsn is not None:
+            older = f"SET renewed_at = renewed_at - interval '{ms} ms'"
+            run_sql(store_dsn, f"UPDATE shard {older}")
+            run_sql(store_dsn, f"UPDATE task {older}")
+
+    return passing
+
+
+@pytest.fixture
+async def open_store(store_dsn: str | None, clock: Clock) -> AsyncIterator[OpenStore]:
     """Return what opens a store on the same data each time."""
     opened: list[Store] = []
-    memory = MemoryStore()
+    memory = MemoryStore(lambda: clock.now_ms)
 
     async def opening() -> Store:
         store: Store = memory if store_dsn is None else PostgresStore(store_dsn, durable=False)

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from persistence.interfaces import INTEGER_MAX, Poisoned, RoomEnd, RoomStatus, ShardMark, Store
+from persistence.interfaces import (
+    INTEGER_MAX,
+    Poisoned,
+    RoomEnd,
+    RoomStatus,
+    ShardMark,
+    Store,
+    TooManyRooms,
+)
 from tests.persistence.builders import Node, owner, room_row, snapshot_row
 
 
@@ -44,6 +52,34 @@ async def test_a_taken_id_or_code_makes_no_room(store: Store) -> None:
     assert await store.create_room(room_row(7, "BBBBBB", create_key=b"other")) is None
     assert await store.create_room(room_row(8, "AAAAAA", create_key=b"other")) is None
     assert await store.room_by_code("BBBBBB") is None
+
+
+async def test_a_creator_has_so_many_rooms_that_have_not_ended_and_no_more(store: Store) -> None:
+    node = await owner(store, 0)
+    for room_id in (7, 8):
+        assert await store.create_room(room_row(room_id), 2) == room_row(room_id)
+    for most in (2, 1, 0):
+        with pytest.raises(TooManyRooms):
+            await store.create_room(room_row(9), most)
+    assert await store.room(9) is None
+    assert await store.create_room(room_row(10, create_key=b"key-7"), 2) == room_row(7)
+    assert await store.create_room(room_row(10, creator=2), 2) == room_row(10, creator=2)
+    assert await store.create_room(room_row(10), 3) is None
+    assert await store.create_room(room_row(11, "R00007"), 3) is None
+
+    await store.set_aside(7, "broken")
+    with pytest.raises(TooManyRooms):
+        await store.create_room(room_row(9), 2)
+    await node.commit(ends=[RoomEnd(0, 8)])
+    assert await store.create_room(room_row(9), 2) == room_row(9)
+    with pytest.raises(TooManyRooms):
+        await store.create_room(room_row(12), 2)
+    ended = await store.create_room(room_row(12, create_key=b"key-8"), 2)
+    assert ended is not None
+    assert (ended.room_id, ended.status) == (8, RoomStatus.ENDED)
+    assert await store.create_room(room_row(12)) == room_row(12)  # There need be no limit.
+    with pytest.raises(Poisoned):
+        await store.create_room(room_row(13), -1)
 
 
 async def test_malformed_rooms_are_poisoned(store: Store) -> None:
