@@ -150,8 +150,8 @@ class Directory(Protocol):
     async def listed(self, game: str | None, limit: int) -> tuple[RoomLine, ...]:
         """Return the newest rooms of a game or of all, newest first."""
 
-    async def places(self, game: str | None, limit: int) -> tuple[RoomLine, ...]:
-        """Return rooms with a free seat: most seats taken first, of those the newest first."""
+    async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]:
+        """Return a game's rooms with a free seat: most seats taken first, then the newest first."""
 
     async def lines(self, room_ids: Sequence[int]) -> tuple[RoomLine, ...]:
         """Return the lines of those rooms that can be found, in the order asked."""

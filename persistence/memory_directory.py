@@ -143,8 +143,8 @@ class MemoryDirectory:
         found = sorted(self._lines(game), key=_age)
         return tuple(found[:limit])
 
-    async def places(self, game: str | None, limit: int) -> tuple[RoomLine, ...]:
-        """Return rooms with a free seat: most seats taken first, of those the newest first."""
+    async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]:
+        """Return a game's rooms with a free seat: most seats taken first, then the newest first."""
         free = [line for line in self._lines(game) if line.seats_taken < line.seats_max]
         free.sort(key=lambda line: (-line.seats_taken, *_age(line)))
         return tuple(free[:limit])

@@ -11,10 +11,16 @@ from persistence.memory import MemoryStore
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import Book
-from tests.persistence.directory_fixture import directories
+from tests.persistence.directory_fixture import (
+    directories,
+    make_server,
+    redis_server,
+    url_of,
+)
 from tests.persistence.postgres_fixture import PostgresServer, postgres_server, run_sql
 
-__all__ = ["directories", "postgres_server"]  # A fixture is found in the conftest by its name.
+# A fixture is found in the conftest by its name.
+__all__ = ["directories", "make_server", "postgres_server", "redis_server", "url_of"]
 
 OpenStore = Callable[[], Awaitable[Store]]
 PassTime = Callable[[int], Awaitable[None]]

@@ -60,7 +60,7 @@ async def test_places_are_in_the_fullest_rooms_first_and_of_those_in_the_newest(
         LIFE_MS,
     )
     assert ids(await directory.places("quiz", 10)) == [6, 3, 1, 4, 2]
-    assert ids(await directory.places(None, 2)) == [6, 3]
+    assert ids(await directory.places("quiz", 2)) == [6, 3]
     assert ids(await directory.listed("quiz", 10)) == [6, 5, 4, 3, 2, 1], "a full room is listed"
 
 

@@ -1,0 +1,149 @@
+"""The directory that nodes share through Redis: asks, and decides nothing.
+
+All keys of a cluster have one hash tag, so they lie on one server of a Redis cluster and one script
+can use them together. Time is Redis's own, read inside the scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from persistence.directory import (
+    LIFE_MS_MAX,
+    ClusterView,
+    DirectoryUnavailable,
+    DirectoryUnusable,
+    NodeRecord,
+    RoomLine,
+    check_ms,
+)
+from persistence.redis import packing, scripts
+from persistence.redis.connection import Connections, Word
+from persistence.redis.errors import TOO_OLD
+
+OLDEST_VERSION = (6, 2)
+ROOMS_PER_CALL = 200  # A script keeps everybody else waiting: a millisecond or so each.
+KEYS = (
+    *("cluster", "nodes", "instances", "node-ends", "leases", "lease-ends", "drains"),
+    *("drain-ends", "lines", "places", "line-ends", "order"),
+)
+
+
+class RedisDirectory:
+    """A `Directory` on Redis 6.2 or newer, or Valkey."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._connections = Connections(url)
+        self._keys = [f"{{{prefix}}}:{key}" for key in KEYS]
+        self._cluster_id: str | None = None
+
+    async def start(self, cluster_id: str) -> None:
+        """Connect, check what is there, and claim the prefix for this cluster."""
+        _check_version(await self._connections.call("INFO", "server"))
+        await self._connections.run(scripts.CLAIM, self._keys, [cluster_id])
+        self._cluster_id = cluster_id
+
+    async def stop(self) -> None:
+        """Let go of connections."""
+        self._cluster_id = None
+        await self._connections.close()
+
+    async def beat(self, record: NodeRecord, shards: Collection[int], lease_ms: int) -> ClusterView:
+        """Announce this node and hold these shards; return all there is."""
+        check_ms(lease_ms)
+        asked = packing.packed(list(shards))
+        known = packing.packed(record)
+        answer = await self._run(scripts.BEAT, record.name, record.instance, known, asked, lease_ms)
+        return _view(answer, record.name, shards)
+
+    async def take_leases(
+        self, node: str, shards: Collection[int], dead: Collection[str], lease_ms: int
+    ) -> frozenset[int]:
+        """Take leases that nobody has, or this node, or one of the ``dead``; return which."""
+        check_ms(lease_ms)
+        asked = packing.packed(list(shards))
+        return packing.shards(await self._run(scripts.TAKE, node, asked, lease_ms, *dead))
+
+    async def pass_leases(
+        self, node: str, to: str, shards: Collection[int], lease_ms: int
+    ) -> frozenset[int]:
+        """Hand over those leases that are this node's; return which."""
+        check_ms(lease_ms)
+        asked = packing.packed(list(shards))
+        return packing.shards(await self._run(scripts.PASS, node, to, asked, lease_ms))
+
+    async def leave(self, record: NodeRecord) -> None:
+        """Forget this instance and free its leases; nothing if another one has the name."""
+        await self._run(scripts.LEAVE, record.name, record.instance)
+
+    async def view(self) -> ClusterView:
+        """Return all there is."""
+        return _view(await self._run(scripts.VIEW), "", ())
+
+    async def ask_to_drain(self, node: str) -> bool:
+        """Let everybody see that a live node is to drain; false if there is none of this name."""
+        return bool(await self._run(scripts.DRAIN, node))
+
+    async def publish(self, lines: Sequence[RoomLine], gone: Collection[int], life_ms: int) -> None:
+        """Let rooms be found for ``life_ms``; drop those ``gone``."""
+        check_ms(life_ms, LIFE_MS_MAX)
+        keys = [packing.room_key(room) for room in {*gone} - {line.room_id for line in lines}]
+        # At least one call, which also removes what has lapsed.
+        for first in range(0, max(len(keys), len(lines), 1), ROOMS_PER_CALL):
+            rooms = keys[first : first + ROOMS_PER_CALL]
+            words: list[Word] = [life_ms, len(rooms), *rooms]
+            for line in lines[first : first + ROOMS_PER_CALL]:
+                places = packing.packed(packing.places(line))
+                words += (packing.room_key(line.room_id), packing.packed(line), places)
+            await self._run(scripts.PUBLISH, *words)
+
+    async def listed(self, game: str | None, limit: int) -> tuple[RoomLine, ...]:
+        """Return the newest rooms of a game or of all, newest first."""
+        return await self._found(packing.listed_beginning(game), limit)
+
+    async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]:
+        """Return a game's rooms with a free seat: most seats taken first, then the newest first."""
+        return await self._found(packing.places_beginning(game), limit)
+
+    async def lines(self, room_ids: Sequence[int]) -> tuple[RoomLine, ...]:
+        """Return the lines of those rooms that can be found, in the order asked."""
+        found: tuple[RoomLine, ...] = ()
+        for first in range(0, len(room_ids), ROOMS_PER_CALL):
+            keys = map(packing.room_key, room_ids[first : first + ROOMS_PER_CALL])
+            found += packing.lines(await self._run(scripts.LINES, *keys))
+        return found
+
+    async def _found(self, beginning: str, limit: int) -> tuple[RoomLine, ...]:
+        return packing.lines(await self._run(scripts.FOUND, beginning, limit))
+
+    async def _run(self, script: scripts.Script, *words: Word) -> Any:
+        if self._cluster_id is None:
+            raise DirectoryUnavailable("the directory was not started")
+        try:
+            return await self._connections.run(script, self._keys, [self._cluster_id, *words])
+        except DirectoryUnusable as error:
+            # It could serve once, and may again: a replica is promoted, a password put right.
+            raise DirectoryUnavailable(str(error)) from error
+
+
+def _check_version(info: bytes) -> None:
+    said = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    version = said.get("redis_version", "")  # Valkey says which Redis it is as good as.
+    try:
+        numbers = tuple(map(int, version.split(".")[:2]))
+    except ValueError as error:
+        raise DirectoryUnusable(
+            f"what answers there has no Redis's version: {version!r}"
+        ) from error
+    if numbers < OLDEST_VERSION:
+        raise DirectoryUnusable(f"{TOO_OLD}: {version}")
+
+
+def _view(answer: Any, node: str, asked: Collection[int]) -> ClusterView:
+    held, known, drains = answer
+    leases = packing.leases(held)
+    lost = frozenset(shard for shard in asked if leases.get(shard) != node)
+    return ClusterView(
+        packing.nodes(known), leases, lost, frozenset(name.decode() for name in drains)
+    )

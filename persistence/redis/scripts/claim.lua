@@ -1,0 +1,3 @@
+-- Nothing but what every script begins with. ARGV: cluster.
+
+return 1

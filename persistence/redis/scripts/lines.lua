@@ -1,0 +1,3 @@
+-- The lines of these rooms that can be found, in their order. ARGV: cluster, rooms...
+
+return live_lines({unpack(ARGV, 2)})

@@ -1,0 +1,3 @@
+-- Answers all there is. ARGV: cluster.
+
+return view()
