@@ -9,6 +9,7 @@ import pytest
 
 from persistence import auditing
 from persistence.interfaces import Booking, ResultRow, RoomEnd, ScoreRow, Settle
+from persistence.ownership import Succession
 from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import entry, hold, owner, room_row, snapshot_row
 from tests.persistence.postgres_fixture import run_sql
@@ -37,6 +38,7 @@ async def test_the_server_can_do_all_that_it_has_to(app_dsn: str) -> None:
         await store.create_person(1, "ann", 100)
         await store.rename_person(1, "bob")
         await store.create_room(room_row(7))
+        await store.cluster(64)
         node = await owner(store, 0)
         await node.commit(entries=[entry(7, 1)], holds=[hold("a", 10)])
         answer = await node.commit(
@@ -56,6 +58,12 @@ async def test_the_server_can_do_all_that_it_has_to(app_dsn: str) -> None:
         await store.save_heads([row])
         await store.save_heads([row])
         assert len(await store.entries(7, 0, 10)) == 2
+        for _ in range(2):
+            assert await store.claim_task("prune", "node-a", 1_000) == 1
+        assert await store.pass_shards("node-a", "node-b", node.batch().marks) == {0}
+        assert len(await store.take_shards("node-b", [0, 1], Succession())) == 2
+        assert len(await store.shard_owners()) == 2
+        assert await store.wall_ms() > 0
     finally:
         await store.stop()
 
