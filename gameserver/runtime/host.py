@@ -1,7 +1,7 @@
 """Runs the rooms of this process: who is shown which room, and which room ticks when.
 
 It decides nothing about games and writes nothing to storage: rooms decide, the committer commits.
-Everything here is synchronous but for ``join``, which may have to wait for a room to be recovered.
+Everything here is synchronous but for what may have to wait for a room to be opened.
 """
 
 from __future__ import annotations
@@ -102,6 +102,10 @@ class RoomHost:
         if not watch:
             found.inbox.put(i.Sat(viewer.account))
         return None
+
+    async def prepare(self, row: RoomRow) -> None:
+        """Open a room that was just made, if it can be, so that its time passes."""
+        await self._opening.open(row)
 
     def command(self, room_id: int, viewer: Viewer, number: int, body: bytes) -> None:
         """Take a command for the room's next tick, or tell the viewer why not."""

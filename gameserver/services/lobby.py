@@ -1,7 +1,7 @@
 """Which rooms there are: making them, finding them, placing somebody who takes any.
 
-It writes a room's row and knows who made how many. It does not open rooms and knows no state of
-theirs; how many seats are taken it asks of whoever hosts them.
+It writes a room's row and knows who made how many. It knows no state of rooms; whoever hosts them
+opens those that were made, and says how many seats are taken.
 """
 
 import asyncio
@@ -47,6 +47,9 @@ class Occupancy(Protocol):
 
     def has_seat(self, room_id: int, account: int) -> bool:
         """Tell whether an account sits in the room, or is about to."""
+
+    async def prepare(self, row: RoomRow) -> None:
+        """Open the room now, if it can be, and not when somebody first comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,9 @@ class Lobby:
         finally:
             self._add_to_count(account, -1)
         self._note(row)
+        # Else a room to which nobody ever comes would never know that it is empty, and stand for
+        # ever: a few guests who make rooms and go would use up all that a server may have.
+        await self._occupancy.prepare(row)
         return row
 
     async def any(

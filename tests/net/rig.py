@@ -146,6 +146,9 @@ class FakeHost:
     def has_seat(self, room_id: int, account: int) -> bool:
         return any(viewer.account == account for viewer in self.viewers.get(room_id, ()))
 
+    async def prepare(self, row: RoomRow) -> None:
+        pass
+
     def tick(self, room_id: int, tick: int, changes: bytes = b"\x90") -> None:
         """Send one tick's delta to everybody in the room."""
         self.now_tick = tick

@@ -693,3 +693,13 @@ async def test_what_a_room_asks_for_again_at_once_is_given_again() -> None:
         await rig.beats(10)
         assert ann.views[1].value(GAME_RECORD, TOTAL) == 3
         assert rig.node.host.rooms[1].asked == set()
+
+
+@virtual
+async def test_time_passes_in_a_room_that_was_made_and_that_nobody_came_to() -> None:
+    store = FaultyStore()
+    async with node_running(store) as rig:
+        row = await rig.room()
+        await rig.node.host.prepare(row)
+        await rig.until(lambda: bool(rig.node.host.rooms[1].room.entry_number))
+        assert await store.entries(1, 0, 1)

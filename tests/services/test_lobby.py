@@ -19,6 +19,7 @@ class Seats:
     def __init__(self) -> None:
         self.taken: dict[int, int] = {}
         self.sitting: set[tuple[int, int]] = set()
+        self.prepared: list[int] = []
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
         taken = self.taken.get(room_id)
@@ -29,6 +30,9 @@ class Seats:
 
     def has_seat(self, room_id: int, account: int) -> bool:
         return (room_id, account) in self.sitting
+
+    async def prepare(self, row: RoomRow) -> None:
+        self.prepared.append(row.room_id)
 
 
 class Rig:
@@ -82,6 +86,13 @@ async def test_the_same_key_of_the_same_account_finds_the_same_room() -> None:
     assert await rig.create(1, b"a") == first
     assert (await rig.create(2, b"a")).room_id != first.room_id
     assert (await rig.create(1, b"b")).room_id != first.room_id
+
+
+async def test_a_room_that_was_made_is_opened_even_if_nobody_comes() -> None:
+    rig = Rig()
+    first = await rig.create()
+    await rig.create()
+    assert rig.seats.prepared == [first.room_id]
 
 
 async def test_a_repeat_finds_the_room_after_a_restart_too() -> None:

@@ -11,6 +11,7 @@ from gameserver.services.lobby import Lobby, LobbyLimits
 from gameserver.services.refusals import Refusal
 from gameserver.services.requests import Requests
 from gameserver.services.wallet import Wallet
+from persistence.interfaces import RoomRow
 from persistence.memory import MemoryStore
 from protocol import codec
 from protocol.messages import ReplyCode
@@ -30,6 +31,9 @@ class NoSeats:
 
     def has_seat(self, room_id: int, account: int) -> bool:
         return False
+
+    async def prepare(self, row: RoomRow) -> None:
+        pass
 
 
 class Rig:
