@@ -135,11 +135,15 @@ async def _check_keys(config: Config, store: Store, keys: KeyRing) -> None:
 
 async def _refused(config: Config, dsn: str, heads: HeadsFile, keys: KeyRing) -> tuple[int, ...]:
     """Return the shards of a database that is older than what was signed, unless that is wanted."""
+    lines = heads.lines()
     try:
         async with reading(dsn) as records:
-            wrong = await gone_backwards(records, heads.lines(), keys.signing.public_key())
+            wrong = await gone_backwards(records, lines, keys.signing.public_key())
     except BadLine as error:
-        raise ConfigError(f"{data_dir_of(config) / HEADS_FILE}: {error}") from error
+        raise ConfigError(
+            f"{data_dir_of(config) / HEADS_FILE}: {error}: put a sound copy there, or move the "
+            f"file away, and what it proves about the past is lost"
+        ) from error
     if not wrong:
         return ()
     if config.accept_rollback:

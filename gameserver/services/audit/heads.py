@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gameserver.services.audit.report import Report
 from persistence.auditing import Records, SignedHead, is_signed, key_id
-from persistence.interfaces import SHARDS
+from persistence.interfaces import INTEGER_MAX, SHARDS
 
 TAIL_BYTES = 64 * 1024  # More than the lines that are added at once.
 
@@ -63,18 +63,24 @@ def read_heads(lines: Iterable[str]) -> list[SignedHead]:
                     heads.pop(shard, None)
                 continue
             row = SignedHead(
-                shard=int(found["shard"]),
-                link=int(found["link"]),
-                epoch=int(found["epoch"]),
+                shard=_number(found["shard"]),
+                link=_number(found["link"]),
+                epoch=_number(found["epoch"]),
                 head=bytes.fromhex(found["head"]),
-                signed_ms=int(found["signed_ms"]),
+                signed_ms=_number(found["signed_ms"]),
                 key_id=bytes.fromhex(found["key"]),
                 signature=base64.b64decode(found["signature"], validate=True),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadLine(f"line {number} is not a signed head: {error!r}") from error
         heads.setdefault(row.shard, []).append(row)
     return [row for shard in sorted(heads) for row in heads[shard]]
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= INTEGER_MAX:
+        raise ValueError(f"{value!r} is no number of a head")
+    return value
 
 
 class Heads:
