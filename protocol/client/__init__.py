@@ -1,8 +1,9 @@
 """The Python client of gs.v1, on asyncio: connect, join, command, and stay connected.
 
-It knows the protocol and nothing of any game. ``client`` comes back by itself, ``room`` is what it
-sees and does in a room, ``commands`` and ``requests`` are what has no answer yet, ``connection``
-is one socket's life, ``transport`` carries the bytes.
+It knows the protocol and nothing of any game. ``client`` is who one is; ``room`` is what one sees
+and does in a room, ``seeking`` finds it again. ``asking`` gets answers; ``commands`` and
+``requests`` are what has none yet. ``links`` are the ways to the servers of a cluster, ``link`` is
+one of them, ``connection`` one socket's life; ``transport`` carries the bytes.
 """
 
 from protocol.client.client import Client, Created
@@ -14,7 +15,6 @@ from protocol.client.errors import (
     CommandDeferred,
     CommandInvalid,
     ConnectionLost,
-    Redirected,
     RequestRefused,
     RoomClosed,
     TooManyCommands,
@@ -39,7 +39,6 @@ __all__ = [
     "Created",
     "Dial",
     "Options",
-    "Redirected",
     "RequestRefused",
     "RoomClosed",
     "TooManyCommands",

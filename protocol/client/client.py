@@ -1,17 +1,19 @@
 """A client that stays: it connects, comes back by itself, and loses nothing on the way.
 
-It knows who it is and which rooms it sees. After a broken connection it comes with the same token,
-resumes every room from its last closed tick and sends again what is unanswered. It knows no game.
+It knows who it is and which rooms it sees, and where. A room that is not seen any more, because its
+connection broke or because it moved, is resumed from its last closed tick, wherever it lives by
+then, and what is unanswered there is sent again. It knows no game.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import msgspec
 
-from protocol.client.connection import Connection, Ended
+from protocol.client.asking import Asking
 from protocol.client.errors import (
     AnswerTimeout,
     ClientError,
@@ -20,25 +22,27 @@ from protocol.client.errors import (
     RequestRefused,
     RoomClosed,
 )
+from protocol.client.link import Link
+from protocol.client.links import Links, Unreachable
 from protocol.client.options import Counters, Options
-from protocol.client.requests import Requests, join_by
+from protocol.client.requests import join_by
 from protocol.client.room import ClientRoom
-from protocol.client.transport import ABNORMAL
-from protocol.closes import CloseClass, CloseCode, close_class
+from protocol.client.seeking import Seeking
+from protocol.closes import CloseCode
 from protocol.messages import (
-    VERSION,
     AnyOutbound,
     Balance,
     Deferred,
     Delta,
     Full,
-    Hello,
     Invalid,
     Join,
     Joined,
     Leave,
     Left,
     LeftCode,
+    Moved,
+    Nodes,
     Outcomes,
     Private,
     Redirect,
@@ -57,8 +61,6 @@ REPEATABLE = frozenset(
     }
 )
 
-RETRY_MS_MAX = 60_000  # No server's wish keeps a client away for longer.
-
 
 class Created(NamedTuple):
     """A room that was made: how to join it."""
@@ -68,7 +70,7 @@ class Created(NamedTuple):
 
 
 class Client:
-    """One account's connection to a server, over as many sockets as it takes.
+    """One account's way to a server, or to a cluster of them, over as many sockets as it takes.
 
     Used as ``async with Client(url, name="ann") as client``. Without a token the server makes a
     guest of that name; ``token`` then brings the same account back later.
@@ -86,26 +88,26 @@ class Client:
         self.rooms: dict[int, ClientRoom] = {}
         self.stopped: ClientError | None = None
         self.options = options or Options()
-        self._requests = Requests(self.options)
-        self._connection: Connection | None = None
-        self._welcomed = False
-        self._failure = ""  # Why there is no connection, for a person.
-        self._resuming: set[int] = set()
+        self._links = Links(url, self, self.options, self.counters, self._spawn)
+        self._asking = Asking(self._links, self.options, self.counters)
+        self._seeking = Seeking(
+            self._links, self._asking, self.options, self._spawn, self._end_room
+        )
         self._tasks = asyncio.TaskGroup()
-        self._runner: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self._opened: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> "Client":
         """Connect; raises ClientStopped or AnswerTimeout if there is no way in."""
         self._opened = asyncio.get_running_loop().create_future()
         await self._tasks.__aenter__()
-        self._runner = self._tasks.create_task(self._run())
+        self._spawn(self._links.keep_home())
         try:
             async with asyncio.timeout(self.options.open_timeout_ms / 1000):
                 await asyncio.shield(self._opened)
         except TimeoutError as error:
             await self._shut(None, None, None)
-            raise AnswerTimeout(f"no connection to {self.url}{self._failure}") from error
+            raise AnswerTimeout(f"no connection to {self.url}{self._links.failure}") from error
         except BaseException as error:
             await self._shut(type(error), error, error.__traceback__)
             raise
@@ -122,8 +124,8 @@ class Client:
 
     @property
     def connected(self) -> bool:
-        """Tell whether there is a connection just now."""
-        return self._welcomed
+        """Tell whether there is a connection to ask over just now."""
+        return self._links.connected
 
     async def request(
         self,
@@ -140,7 +142,7 @@ class Client:
         ClientStopped.
         """
         raw = msgspec.Raw(body if isinstance(body, bytes) else msgspec.msgpack.encode(body))
-        reply = await self._requests.ask(
+        reply = await self._asking.ask(
             lambda number: Request(number, method, raw),
             again=method in REPEATABLE if again is None else again,
             timeout_ms=self._timeout(timeout_ms),
@@ -172,13 +174,13 @@ class Client:
     ) -> ClientRoom:
         """Take a seat in a room, or watch it: by its code, its id, or any room of a game.
 
-        Returns when the room is seen whole. Raises RequestRefused, Redirected, AnswerTimeout,
-        RoomClosed, ClientStopped.
+        Returns when the room is seen whole. Raises RequestRefused, AnswerTimeout, RoomClosed,
+        ClientStopped.
         """
         by, value = join_by(code, room_id, game)
         try:
             async with asyncio.timeout(self._timeout(timeout_ms) / 1000):
-                joined = await self._requests.ask(
+                joined = await self._asking.ask(
                     lambda number: Join(number, by, value, watch),
                     again=True,
                     timeout_ms=self._timeout(timeout_ms),
@@ -196,11 +198,6 @@ class Client:
 
     # --- What rooms need.
 
-    def post(self, payload: bytes) -> None:
-        """Put a message on its way; without a connection it is dropped."""
-        if self._connection is not None:
-            self._connection.post(payload)
-
     async def leave(self, room_id: int) -> None:
         """Give up the seat in a room, or stop watching it."""
         try:
@@ -208,82 +205,68 @@ class Client:
                 while (room := self.rooms.get(room_id)) is not None:
                     # After a new connection the room must be resumed before it can be left.
                     await room.joined()
-                    await self._leave_once(room_id)
+                    if room.link is not None:
+                        await self._leave_once(room, room.link)
         except TimeoutError as error:
             if isinstance(error, ClientError):
                 raise
             raise AnswerTimeout("the room was not left in time") from error
 
-    async def _leave_once(self, room_id: int) -> None:
+    async def _leave_once(self, room: ClientRoom, link: Link) -> None:
         try:
-            await self._requests.ask(
-                lambda number: Leave(number, room_id),
-                again=False,
-                timeout_ms=self._timeout(None),
-            )
-        except ConnectionLost:
+            await self._asking.follow(link, lambda number: Leave(number, room.id))
+        except (ConnectionLost, Unreachable):
             return
         except RequestRefused as error:
+            if error.retry_ms >= 0:
+                await self._asking.wait(error)
+                return
             if error.code != ReplyCode.NOT_FOUND:
                 raise
-        self._end_room(room_id, RoomClosed(LeftCode.LEFT, LeftCode.LEFT.name))
+            if room.link is not link:
+                return  # It has moved meanwhile, with the seat.
+        self._end_room(room.id, RoomClosed(LeftCode.LEFT, LeftCode.LEFT.name))
 
-    # --- Connecting, again and again.
+    # --- What links need.
 
-    async def _run(self) -> None:
-        attempt = 0
-        while True:
-            started_ns = self.options.now_ns()
-            ended = await self._connect()
-            self._failure = f": {ended.name}" if ended.name else ""
-            self.counters.closes[ended.code] = self.counters.closes.get(ended.code, 0) + 1
-            if self._lose():
-                lived_ms = (self.options.now_ns() - started_ns) // 1_000_000
-                attempt = 0 if lived_ms >= self.options.steady_ms else attempt
-            if close_class(ended.code) is CloseClass.STOP:
-                self._stop(ClientStopped(ended.code, ended.name))
-                return
-            await asyncio.sleep(
-                min(max(ended.retry_ms, 0), RETRY_MS_MAX) / 1000 + self.options.backoff_s(attempt)
-            )
-            attempt += 1
+    def uses(self, link: Link) -> bool:
+        """Tell whether a room is seen there."""
+        return any(room.link is link for room in self.rooms.values())
 
-    async def _connect(self) -> Ended:
-        """Live through one connection."""
-        try:
-            async with asyncio.timeout(self.options.dial_timeout_ms / 1000):
-                transport = await self.options.dial(self.url)
-        except (OSError, ValueError) as error:
-            code = ABNORMAL if isinstance(error, OSError) else CloseCode.WEBSOCKET_ERROR
-            return Ended(code, str(error))
-        connection = Connection(transport, self.options, self.counters, self._take)
-        self._connection = connection
-        return await connection.run(Hello([VERSION], self.token, self.name, self.options.program))
+    def take(self, link: Link, message: AnyOutbound) -> None:
+        """Take a message of a server."""
+        take = _TAKE.get(type(message))
+        if take is not None:
+            take(self, link, message)
 
-    def _lose(self) -> bool:
-        """Let everything wait; tell whether there was anything to lose."""
-        self._connection = None
-        if not self._welcomed:
-            return False
-        self._welcomed = False
-        self.counters.disconnects += 1
-        self._requests.pause()
+    def lost(self, link: Link) -> None:
+        """Look for the rooms that were seen there: there, if it comes back, or elsewhere."""
+        self._links.lost(link)
+        comes_back = link.comes_back
         for room in self.rooms.values():
-            room.pause()
-        return True
+            if room.link is link:
+                self._seeking.seek(room, partial(self._links.back, link) if comes_back else None)
 
-    def _stop(self, error: ClientError) -> None:
+    def stop(self, error: ClientStopped) -> None:
         """Come to an end: everybody who waits is told why."""
+        if self.stopped is not None:
+            return
         self.stopped = error
-        self._connection = None
-        self._welcomed = False
-        self._requests.end(error)
+        self._links.stop(error)
         for room in self.rooms.values():
             room.end(error)
         self.rooms = {}
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
             self._opened.exception()  # Whoever opened the client may have given up before.
+        for task in self._running - {asyncio.current_task()}:
+            task.cancel()
+
+    def _spawn(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks.create_task(running)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     async def _shut(
         self,
@@ -291,91 +274,86 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._runner is not None:
-            self._runner.cancel()
-        if self.stopped is None:
-            self._stop(ClientStopped(CloseCode.NORMAL, "LEFT"))
+        self.stop(ClientStopped(CloseCode.NORMAL, "LEFT"))
         if kind is not None and not issubclass(kind, asyncio.CancelledError):
             # The group would wrap it; what the body raised leaves as it is.
             kind = error = traceback = None
         await self._tasks.__aexit__(kind, error, traceback)
 
-    # --- What the server says.
+    # --- What servers say.
 
-    def _take(self, message: AnyOutbound) -> None:
-        take = _TAKE.get(type(message))
-        if take is not None:
-            take(self, message)
-
-    def _take_welcome(self, message: Welcome) -> None:
+    def _take_welcome(self, link: Link, message: Welcome) -> None:
         self.account = message.account
         self.name = message.name
-        self.token = message.token
-        self._welcomed = True
-        for room_id in self.rooms:
-            if room_id not in self._resuming:
-                self._resuming.add(room_id)
-                self._tasks.create_task(self._resume(room_id))
-        self._requests.resume(self.post)
+        self.token = message.token or self.token
+        self._links.opened(link)
         if self._opened is not None and not self._opened.done():
             self._opened.set_result(None)
 
-    async def _resume(self, room_id: int) -> None:
-        """Ask to see a room again, over as many connections as it takes."""
-        try:
-            while (room := self.rooms.get(room_id)) is not None:
-                try:
-                    await self._requests.ask(
-                        room.resumption, again=False, timeout_ms=self._timeout(None)
-                    )
-                    return
-                except (ConnectionLost, AnswerTimeout):
-                    continue
-                except RequestRefused as error:
-                    if error.retry_ms < 0:
-                        self._end_room(room_id, RoomClosed(0, error.name))
-                except ClientError as error:
-                    self._end_room(room_id, error)
-        finally:
-            self._resuming.discard(room_id)
-
-    def _take_joined(self, message: Joined) -> None:
+    def _take_joined(self, link: Link, message: Joined) -> None:
         room = self.rooms.get(message.room)
-        if not self._requests.take(message):
+        if not link.requests.take(message):
             self.counters.strays += 1
             return
         if room is None:
             room = self.rooms[message.room] = ClientRoom(message, self, self.options, self.counters)
-        elif message.room in self._resuming and room.is_open:
+        elif self._seeking.is_sought(message.room) and room.is_open:
             if message.resume:
                 self.counters.resumed_gapless += 1
             else:
                 self.counters.resumed_full += 1
-        room.take_joined(message)
+        self._release(room, but=link)
+        room.take_joined(message, link)
 
-    def _take_answer(self, message: Reply | Redirect) -> None:
-        if not self._requests.take(message):
+    def _take_answer(self, link: Link, message: Reply | Redirect) -> None:
+        if not link.requests.take(message):
             self.counters.strays += 1
 
-    def _take_left(self, message: Left) -> None:
-        self._end_room(message.room, RoomClosed(message.code, message.name))
+    def _take_left(self, link: Link, message: Left) -> None:
+        room = self.rooms.get(message.room)
+        if room is not None and room.link is not link:
+            self.counters.strays += 1  # It has been found elsewhere, or is looked for.
+        else:
+            self._end_room(message.room, RoomClosed(message.code, message.name))
 
-    def _take_balance(self, message: Balance) -> None:
+    def _take_moved(self, link: Link, message: Moved) -> None:
+        room = self.rooms.get(message.room)
+        if room is None or room.link is not link:
+            self.counters.strays += 1
+            return
+        self.counters.moved += 1
+        self._release(room)
+        url, ticket = message.url, message.ticket
+        there = partial(self._links.reach, url, ticket) if url else partial(self._links.back, link)
+        self._seeking.seek(room, there)
+
+    def _take_balance(self, _link: Link, message: Balance) -> None:
         self.balance = message.balance_minor
+
+    def _take_nodes(self, link: Link, message: Nodes) -> None:
+        self._links.take_nodes(link, message.urls)
 
     def _end_room(self, room_id: int, error: ClientError) -> None:
         room = self.rooms.pop(room_id, None)
         if room is not None:
+            self._seeking.forget(room_id)
+            self._release(room)
             room.end(error)
+
+    def _release(self, room: ClientRoom, but: Link | None = None) -> None:
+        """Let the link go over which a room was seen, unless others need it."""
+        if room.link is not None and room.link is not but:
+            self._links.released(room.link)
 
     def _timeout(self, timeout_ms: int | None) -> int:
         return self.options.answer_timeout_ms if timeout_ms is None else timeout_ms
 
 
-def _in_room(take: Callable[[ClientRoom, Any], None]) -> Callable[[Client, Any], None]:
-    def take_in_room(client: Client, message: Any) -> None:
+def _in_room(take: Callable[[ClientRoom, Any], None]) -> Callable[[Client, Link, Any], None]:
+    def take_in_room(client: Client, link: Link, message: Any) -> None:
         room = client.rooms.get(message.room)
-        if room is None:  # It was left on this side while the message was on its way.
+        if room is None or room.link is not link:
+            # It was left on this side, or found elsewhere, while the message was on its way.
             client.counters.strays += 1
         else:
             take(room, message)
@@ -383,12 +361,14 @@ def _in_room(take: Callable[[ClientRoom, Any], None]) -> Callable[[Client, Any],
     return take_in_room
 
 
-_TAKE: dict[type, Callable[[Client, Any], None]] = {
+_TAKE: dict[type, Callable[[Client, Link, Any], None]] = {
     Welcome: Client._take_welcome,
     Reply: Client._take_answer,
     Redirect: Client._take_answer,
     Joined: Client._take_joined,
     Left: Client._take_left,
+    Moved: Client._take_moved,
+    Nodes: Client._take_nodes,
     Balance: Client._take_balance,
     Full: _in_room(ClientRoom.take_state),
     Delta: _in_room(ClientRoom.take_state),

@@ -60,8 +60,11 @@ class Connection:
         self._outbox.append(payload)
         self._wake.set()
 
-    async def run(self, hello: Hello) -> Ended:
-        """Say hello and carry messages until the connection is over. Cancel it to say goodbye."""
+    async def run(self, hello: Hello, timeout_ms: int) -> Ended:
+        """Say hello and carry messages until the connection is over. Cancel it to say goodbye.
+
+        Without a Welcome in ``timeout_ms`` it is over.
+        """
         self.post(encode_inbound(hello))
         ended: Ended | None = None
         try:
@@ -69,7 +72,7 @@ class Connection:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._write())
                     tasks.create_task(self._watch())
-                    await self._read()
+                    await self._read(timeout_ms)
             except* Ended as ends:
                 ended = next(end for end in ends.exceptions if isinstance(end, Ended))
             task = asyncio.current_task()
@@ -81,9 +84,9 @@ class Connection:
         assert ended is not None, "Reading ends by an exception only."
         return ended
 
-    async def _read(self) -> None:
+    async def _read(self, timeout_ms: int) -> None:
         try:
-            async with asyncio.timeout(self._options.dial_timeout_ms / 1000):
+            async with asyncio.timeout(timeout_ms / 1000):
                 while self._session.state is State.NEW:
                     await self._read_one()
         except TimeoutError as error:

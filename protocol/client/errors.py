@@ -6,7 +6,6 @@ Exception
     ConnectionLost       the connection broke; whether the request was done is not known
     AnswerTimeout        nobody answered in time (also a TimeoutError)
     RequestRefused       the server answered with an error
-    Redirected           the room lives elsewhere
     RoomClosed           the room is no longer seen
     CommandInvalid       the command did not reach the room, and never will as it is
     CommandDeferred      time ran out, and no tick had taken the command
@@ -48,15 +47,6 @@ class RequestRefused(ClientError):
         self.name = name
         self.detail = detail
         self.retry_ms = retry_ms
-
-
-class Redirected(ClientError):
-    """The room lives elsewhere: connect to ``url`` and show the ticket."""
-
-    def __init__(self, url: str, ticket: str) -> None:
-        super().__init__(url)
-        self.url = url
-        self.ticket = ticket
 
 
 class RoomClosed(ClientError):

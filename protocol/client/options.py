@@ -67,6 +67,8 @@ class Counters:
     commands_sent_again: int = 0
     deferrals: int = 0
     disconnects: int = 0
+    redirects: int = 0
+    moved: int = 0
     resumed_gapless: int = 0
     resumed_full: int = 0
     gaps: int = 0

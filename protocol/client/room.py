@@ -11,6 +11,7 @@ from typing import Protocol
 
 from protocol.client.commands import Answer, Body, Commands, OnAnswer
 from protocol.client.errors import AnswerTimeout, ClientError
+from protocol.client.link import Link
 from protocol.client.options import Counters, Options
 from protocol.codec import encode_inbound
 from protocol.messages import (
@@ -37,11 +38,8 @@ CHANGES_QUEUED_MAX = 1_024
 TIMEOUT_MS = 10_000
 
 
-class Link(Protocol):
+class Home(Protocol):
     """What a room needs of its client."""
-
-    def post(self, payload: bytes) -> None:
-        """Put a message on its way."""
 
     async def leave(self, room_id: int) -> None:
         """Ask the server to take this client out of the room."""
@@ -50,7 +48,7 @@ class Link(Protocol):
 class ClientRoom:
     """A room that this client has joined. Made by ``Client.join``."""
 
-    def __init__(self, joined: Joined, link: Link, options: Options, counters: Counters) -> None:
+    def __init__(self, joined: Joined, home: Home, options: Options, counters: Counters) -> None:
         self.id = joined.room
         self.code = joined.code
         self.game = joined.game
@@ -59,9 +57,11 @@ class ClientRoom:
         self.roster: dict[int, Sitter] = {}
         self.view = View()
         self.closed: ClientError | None = None
-        self._link = link
+        # Where it is seen just now; None while it is looked for. Messages from elsewhere are old.
+        self.link: Link | None = None
+        self._home = home
         self._counters = counters
-        self._commands = Commands(joined.room, options, counters, link.post)
+        self._commands = Commands(joined.room, options, counters, self.post)
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._joined = asyncio.Event()
         self._syncing = False
@@ -146,7 +146,12 @@ class ClientRoom:
     async def leave(self) -> None:
         """Give up the seat, or stop watching."""
         if self.closed is None:
-            await self._link.leave(self.id)
+            await self._home.leave(self.id)
+
+    def post(self, payload: bytes) -> None:
+        """Put a message on its way to where the room is; while that is not known, drop it."""
+        if self.link is not None:
+            self.link.post(payload)
 
     # --- For the client.
 
@@ -169,8 +174,11 @@ class ClientRoom:
             return Join(request, JoinBy.ID, self.id, self.watching)
         return Resume(request, self.id, self.view.closed_tick, self.watching)
 
-    def take_joined(self, joined: Joined) -> None:
+    def take_joined(self, joined: Joined, link: Link) -> None:
         """Go on under a new connection, or after a second join."""
+        if self.link is not link:
+            self.pause()
+            self.link = link
         self.seat = joined.seat
         self.code = joined.code
         self.rules_version = joined.rules_version
@@ -179,10 +187,11 @@ class ClientRoom:
         self._commands.resume(joined.highest_number)
 
     def pause(self) -> None:
-        """Stand still: the connection is gone.
+        """Stand still: the connection is gone, or the room is not there any more.
 
         Outcomes of a tick that was cut in two are not given: they come again with its rest.
         """
+        self.link = None
         self._joined.clear()
         self._outcomes = []
         self._commands.pause()
@@ -223,7 +232,7 @@ class ClientRoom:
         self._give_outcomes()
         if not self._syncing:  # One full state mends all that is lost until it comes.
             self._syncing = True
-            self._link.post(encode_inbound(Resync(self.id)))
+            self.post(encode_inbound(Resync(self.id)))
 
     def take_deferred(self, message: Deferred) -> None:
         """Let a command be sent again later."""

@@ -161,7 +161,7 @@ class Bot:
         counters, tally = self.client.counters, self._tally
         for name in (
             *("bytes_received", "messages_received", "deltas_received", "commands_sent"),
-            *("commands_sent_again", "deferrals", "disconnects"),
+            *("commands_sent_again", "deferrals", "disconnects", "redirects", "moved"),
             *("resumed_gapless", "resumed_full"),
         ):
             tally.count(name, getattr(counters, name))

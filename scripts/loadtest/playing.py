@@ -140,8 +140,9 @@ class Playing:
 
     @property
     def _connection(self) -> int | None:
-        """Which of the client's connections this is; None while there is none."""
-        return self._client.counters.disconnects if self._client.connected else None
+        """Which of its connections the room is seen over; None while there is none."""
+        counters = self._client.counters
+        return None if self.room.link is None else counters.disconnects + counters.moved
 
     def _answer(self, move: Move, due_ns: int, connection: int | None, answer: Answer) -> None:
         name = f"{self.room.game}.{move.command}"
@@ -209,14 +210,13 @@ class Playing:
         self._call("verify", due_ns, partial(self._verify, rng))
 
     def _verify(self, rng: Random) -> None:
-        self._client.post(_resync(self.room.id))
+        self.room.post(_resync(self.room.id))
         self._plan_verification(rng)
 
     async def _verify_finally(self) -> None:
         self._watch.full_came.clear()
         while self.room.closed is None and not self._watch.full_came.is_set():
-            if self._client.connected:
-                self._client.post(_resync(self.room.id))
+            self.room.post(_resync(self.room.id))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ASK_AGAIN_S):
                     await self._watch.full_came.wait()

@@ -140,6 +140,8 @@ def as_json(run: Run) -> dict[str, Any]:
         "books_checked": counts["books_checked"],
         "books_unsure": counts["books_unsure"],
         "disconnects": counts["disconnects"],
+        "redirects": counts["redirects"],
+        "moved": counts["moved"],
         "closes_by_code": dict(sorted(tally.closes.items())),
         "resumed_gapless": counts["resumed_gapless"],
         "resumed_full": counts["resumed_full"],
@@ -197,7 +199,8 @@ def as_text(run: Run) -> str:
         f"checks      {report['verified']} full states verified, {report['desyncs']} desyncs,"
         f" {report['errors']} errors, {report['books_checked']} wallets checked",
         f"connections {report['disconnects']} lost, {report['resumed_gapless']} resumed without"
-        f" a gap, {report['resumed_full']} with the full state",
+        f" a gap, {report['resumed_full']} with the full state;"
+        f" {report['redirects']} redirects, {report['moved']} moves",
         f"generator   lag p99 {_ms(report['generator_lag_ms_p99'])},"
         f" {run.cpu_share * 100:.0f} % of a core each",
         *(f"  {text}" for text in run.tally.texts),

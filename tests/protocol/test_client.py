@@ -13,7 +13,6 @@ from protocol.client import (
     CommandDeferred,
     CommandInvalid,
     Options,
-    Redirected,
     RequestRefused,
     RoomClosed,
     TooManyCommands,
@@ -416,20 +415,6 @@ def test_whoever_waits_in_a_room_is_told_when_it_closes(code: LeftCode) -> None:
             assert client.connected
 
     story()
-
-
-@virtual
-async def test_a_redirect_is_told_to_whoever_joins() -> None:
-    server = ToyServer()
-    async with client_of(server) as client:
-        server.mute = True
-        async with asyncio.TaskGroup() as tasks:
-            joining = tasks.create_task(_raised(client.join(code="ABCDEF")))
-            await asyncio.sleep(0.1)
-            server.sides[-1].send(codec.redirect(0, 5, "ws://elsewhere/ws", "ticket"))
-            error = await joining
-        assert isinstance(error, Redirected)
-        assert (error.url, error.ticket) == ("ws://elsewhere/ws", "ticket")
 
 
 @virtual

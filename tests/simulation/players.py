@@ -253,17 +253,17 @@ class Player:
             )
             self.submit(client, room, timeout_ms)
         elif roll < 0.88:
-            self._repeat(client, room, same=True)
+            self._repeat(room, same=True)
         elif roll < 0.92:
-            self._repeat(client, room, same=False)
+            self._repeat(room, same=False)
         elif roll < 0.94:
-            client.post(encode_inbound(Resync(room.id)))
+            room.post(encode_inbound(Resync(room.id)))
         elif roll < 0.955:
             self._world.count("left_and_came_back")
             await room.leave()
         elif roll < 0.965:
             for _ in range(15):
-                self._repeat(client, room, same=True)
+                self._repeat(room, same=True)
         else:
             self.note_view(room)
 
@@ -287,7 +287,7 @@ class Player:
         if asked.number:
             self._world.history.asked.append(asked)
 
-    def _repeat(self, client: Client, room: ClientRoom, *, same: bool) -> None:
+    def _repeat(self, room: ClientRoom, *, same: bool) -> None:
         """Send a number again past the client's own book-keeping, with its content or another."""
         known = [
             one
@@ -302,7 +302,7 @@ class Player:
         body = asked.body
         if not same:
             body = msgspec.msgpack.encode(command_for(self._chance, room))
-        client.post(encode_inbound(Command(room.id, asked.number, msgspec.Raw(body))))
+        room.post(encode_inbound(Command(room.id, asked.number, msgspec.Raw(body))))
 
     def note_view(self, room: ClientRoom) -> None:
         """Keep what is seen now, to compare it with what it should have been."""

@@ -110,6 +110,7 @@ def test_the_json_has_what_users_rely_on_and_can_be_written() -> None:
         *("clients", "rooms", "duration_s", "commands_sent", "accepted", "refused", "deferred"),
         *("games_finished", "rounds_settled", "command_to_outcome_ms", "command_to_delta_ms"),
         *("deltas_received", "bytes_received", "desyncs", "errors", "disconnects"),
+        *("redirects", "moved"),
         *("resumed_gapless", "resumed_full", "generator_lag_ms_p99", "closes_by_code", "seed"),
         *("command", "versions"),
     }
