@@ -110,6 +110,7 @@ async def _serve(config: Config) -> int:
         async with asyncio.TaskGroup() as tasks:
             net = NetServer(config, inside, tasks)
             await net.start_admin()
+            await net.check_port()  # Before others lose their shards to us, and for nothing.
             await node.start(refused)
             await services.lobby.start()
             running = tasks.create_task(node.run(), name="node")

@@ -27,6 +27,7 @@ PATH = b"/ws"
 HEAD_END = b"\r\n\r\n"
 TLS_HANDSHAKE = 0x16
 BACKLOG = 1024
+LOOK_UP_TIMEOUT_S = 5.0  # A host's name may have to be looked up.
 SECOND_NS = 1_000_000_000
 # Nothing that is served over HTTP takes long. A later request on the same connection could come
 # a byte an hour, and aiohttp has no deadline for that.
@@ -55,6 +56,17 @@ def listen_failure(host: str, port: int, error: OSError) -> ListenFailed:
     if error.errno == errno.EADDRINUSE:
         return PortInUse(f"{where} is in use")
     return ListenFailed(f"{where} cannot be listened on: {error.strerror or error}")
+
+
+async def check_free(host: str, port: int) -> None:
+    """Raise ListenFailed if the port cannot be had, without letting anybody in."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+            server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
+    except OSError as error:
+        raise listen_failure(host, port, error) from error
+    server.close()
 
 
 class Role(Enum):
@@ -86,7 +98,7 @@ class Listener:
         """Listen; return the port, or raise ListenFailed."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(5.0):  # A host's name may have to be looked up.
+            async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
                 self._server = await loop.create_server(
                     lambda: Front(self), host, port, backlog=BACKLOG
                 )

@@ -17,7 +17,7 @@ from gameserver.net.edge import WHEEL_SLOT_NS, Edge, EdgeLimits, Settings, admis
 from gameserver.net.exposition import Exposition
 from gameserver.net.jobs import Jobs
 from gameserver.net.limits import Admission
-from gameserver.net.listener import Listener
+from gameserver.net.listener import Listener, check_free
 from gameserver.net.pages import Pages
 from gameserver.net.wheel import Wheel
 from gameserver.runtime.clock import Clock
@@ -78,6 +78,10 @@ class NetServer:
         if settings.admin_port:
             self.admin_port = await self._admin.start(settings.admin_host, settings.admin_port)
             self._has_admin = True
+
+    async def check_port(self) -> None:
+        """Raise ListenFailed if the players' port cannot be had, as long as nothing was begun."""
+        await check_free(self._settings.host, self._settings.port)
 
     async def start(self) -> None:
         """Open the players' port; raise ListenFailed."""

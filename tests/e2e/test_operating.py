@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -181,6 +182,23 @@ async def test_rooms_of_a_game_that_is_not_offered_wait_until_it_is(tmp_path: Pa
         async with Client(server.url, name="bob", options=OPTIONS) as bob:
             assert (await bob.join(room_id=room_id)).game == "keno"
         assert server.stop() == 0
+
+
+async def test_a_server_that_cannot_have_its_port_takes_no_rooms_from_who_has_it(
+    tmp_path: Path,
+) -> None:
+    async with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        with running(tmp_path / "one", "--postgres", postgres.dsn) as server:
+            async with Client(server.url, name="ann", options=OPTIONS) as ann:
+                room = await ann.join(game="keno")
+                shutil.copytree(tmp_path / "one", tmp_path / "two")
+                second = ServerProcess(tmp_path / "two", "--postgres", postgres.dsn)
+                second.port = server.port
+                with pytest.raises(AssertionError, match="is in use"):
+                    await asyncio.to_thread(second.start)
+                await accepted_bets(room, 1)
+            assert server.stop() == 0
+            assert not server.errors()
 
 
 def test_there_is_no_address_of_a_server_that_does_not_run(tmp_path: Path) -> None:
