@@ -1,0 +1,62 @@
+"""Reading no more than the beginning of a packed message."""
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gameserver.net.heads import head
+from protocol import codec
+from protocol.messages import INT_MAX, Joined, LeftCode, ReplyCode
+
+numbers = st.integers(0, INT_MAX)
+
+
+@given(st.integers(1, 127), numbers, numbers)
+def test_the_type_and_two_numbers_are_read(kind: int, first: int, second: int) -> None:
+    assert head(codec.packed([kind, first, second, "more"])) == (kind, first, second)
+
+
+@given(st.integers(0, 127), st.none() | st.text() | st.integers(max_value=-1), numbers)
+def test_what_is_no_number_reads_as_0(kind: int, first: Any, second: int) -> None:
+    if isinstance(first, int):
+        first = max(first, -INT_MAX)
+    assert head(codec.packed([kind if kind != 15 else 14, first, second]))[1:] == (0, 0)
+
+
+@given(numbers, numbers, st.integers(0, 100_000))
+def test_what_was_zipped_is_told_from_its_beginning(room: int, tick: int, size: int) -> None:
+    payload = codec.full(room, tick, codec.packed([1, 1, bytes(size)]), b"\x90")
+    assert head(codec.zipped(payload)) == (5, room, tick)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_have_a_head(payload: bytes) -> None:
+    kind, first, second = head(payload)
+    assert min(kind, first, second) >= 0
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_after_the_head_of_a_zip_have_a_head(rest: bytes) -> None:
+    assert min(head(b"\x93\x0f" + rest)) >= 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (codec.reply_error(7, ReplyCode.NOT_FOUND), (3, 7, 3)),
+        (codec.joined(Joined(7, 2**50, "QXKFRT", "sum", 1, 1, 0, 0, "")), (4, 7, 2**50)),
+        (codec.delta(900_719, 4, 5, b"\x90"), (6, 900_719, 4)),
+        (codec.private(900_719, 4, 5, b"\x90", [], True), (7, 900_719, 4)),
+        (codec.left(300, LeftCode.LEFT), (10, 300, 1)),
+        (codec.moved(300, "", ""), (18, 300, 0)),
+        (codec.redirect(5, 300, "ws://h/ws", "t"), (11, 5, 300)),
+        (codec.full(2**53 - 1, 70_000, b"\x90", b"\x90"), (5, 2**53 - 1, 70_000)),
+        (codec.zipped(codec.delta(9, 4, 5, codec.packed([1, 2, bytes(70_000)]))), (6, 9, 4)),
+        (codec.delta(9, 4, 5, codec.packed([1, 2, os.urandom(70_000)])), (6, 9, 4)),
+    ],
+)
+def test_real_messages_are_told_apart(payload: bytes, expected: tuple[int, int, int]) -> None:
+    assert head(payload) == expected
