@@ -100,7 +100,8 @@ class RoomLine:
 class Directory(Protocol):
     """All that nodes know of each other.
 
-    Every method may raise DirectoryUnavailable, within a few seconds at most.
+    Every method may raise DirectoryUnavailable, within a few seconds at most. To repeat a call
+    does no harm.
     """
 
     async def start(self, cluster_id: str) -> None:
@@ -130,7 +131,7 @@ class Directory(Protocol):
     async def pass_leases(
         self, node: str, to: str, shards: Collection[int], lease_ms: int
     ) -> frozenset[int]:
-        """Hand over those leases that are this node's; return which."""
+        """Hand over those leases that are this node's; return which are the other's now."""
 
     async def leave(self, record: NodeRecord) -> None:
         """Forget this instance and free its leases; nothing if another one has the name."""

@@ -98,10 +98,10 @@ class MemoryDirectory:
     async def pass_leases(
         self, node: str, to: str, shards: Collection[int], lease_ms: int
     ) -> frozenset[int]:
-        """Hand over those leases that are this node's; return which."""
+        """Hand over those leases that are this node's; return which are the other's now."""
         check_ms(lease_ms)
         leases = self._current().leases
-        passed = frozenset(s for s in shards if s in leases and leases[s][0] == node)
+        passed = frozenset(s for s in shards if s in leases and leases[s][0] in (node, to))
         leases.update(dict.fromkeys(passed, (to, self._now_ms() + lease_ms)))
         return passed
 

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from redis import exceptions
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import MovedError, NoScriptError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from persistence.directory import DirectoryUnusable, NameTaken
@@ -30,14 +31,16 @@ CALL_TIMEOUT_S = 1.5
 CALLS_AT_ONCE_MAX = 8
 assert SOCKET_TIMEOUT_S < CALL_TIMEOUT_S
 
+NO_ADDRESS = "no address of a Redis; those begin with redis://, rediss:// or unix://"
+
 
 class Connections:
     """Connections to the server at an address, or to the one in its cluster that has our keys."""
 
     def __init__(self, url: str) -> None:
         try:
-            # It only reads the address and makes connections: it cannot keep one that was
-            # cancelled from being used again at every point where that may happen.
+            # Only to read the address and to make connections. As a pool it may lose count of one
+            # whose call was cancelled while it is given back.
             self._maker = ConnectionPool.from_url(
                 url,
                 protocol=3,
@@ -47,10 +50,11 @@ class Connections:
                 socket_connect_timeout=SOCKET_TIMEOUT_S,
                 maint_notifications_config=MaintNotificationsConfig(enabled=False),
             )
-        except ValueError as error:
-            raise DirectoryUnusable(f"this is no address of a Redis: {error}") from error
-        self._moved_to: dict[str, Any] = {}
-        self._idle: list[AbstractConnection] = []
+            self._moved_to: dict[str, Any] = {}
+            self._idle: list[AbstractConnection] = [self._made()]
+        except (ValueError, TypeError):
+            # Without what is wrong with it, which may be a part of the password.
+            raise DirectoryUnusable(NO_ADDRESS) from None
         self._turns = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
         self._generation = 0
 
@@ -78,7 +82,11 @@ class Connections:
                     return await self._ask(words)
                 except MovedError as moved:
                     await self._follow(moved)
-                    return await self._ask(words)
+                except (exceptions.ConnectionError, OSError):
+                    # It was closed while it was idle, perhaps by a restart. If it was not, to ask
+                    # twice does no harm: all that we ask for has one effect.
+                    await self.close()
+                return await self._ask(words)
         except NoScriptError:
             raise
         except Exception as error:
@@ -95,9 +103,6 @@ class Connections:
             generation = self._generation
             connection = self._idle.pop() if self._idle else self._made()
             try:
-                if connection.is_connected and await connection.can_read():
-                    # Nobody asked, so what can be read is the end: the server has closed it.
-                    await connection.disconnect(nowait=True)
                 await connection.send_command(*words)
                 answer = await connection.read_response()
             except ResponseError:
@@ -127,5 +132,5 @@ class Connections:
 
 async def _discard(connection: AbstractConnection) -> None:
     # It may be in any state, and nothing of it is of use any more.
-    with suppress(RedisError, OSError):
+    with suppress(exceptions.RedisError, OSError):
         await connection.disconnect(nowait=True)

@@ -6,6 +6,7 @@ can use them together. Time is Redis's own, read inside the scripts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from persistence.directory import (
 )
 from persistence.redis import packing, scripts
 from persistence.redis.connection import Connections, Word
-from persistence.redis.errors import TOO_OLD
+from persistence.redis.errors import NO_REDIS, TOO_OLD
 
 OLDEST_VERSION = (6, 2)
 ROOMS_PER_CALL = 200  # A script keeps everybody else waiting: a millisecond or so each.
@@ -68,7 +69,7 @@ class RedisDirectory:
     async def pass_leases(
         self, node: str, to: str, shards: Collection[int], lease_ms: int
     ) -> frozenset[int]:
-        """Hand over those leases that are this node's; return which."""
+        """Hand over those leases that are this node's; return which are the other's now."""
         check_ms(lease_ms)
         asked = packing.packed(list(shards))
         return packing.shards(await self._run(scripts.PASS, node, to, asked, lease_ms))
@@ -127,17 +128,17 @@ class RedisDirectory:
             raise DirectoryUnavailable(str(error)) from error
 
 
-def _check_version(info: bytes) -> None:
-    said = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-    version = said.get("redis_version", "")  # Valkey says which Redis it is as good as.
-    try:
-        numbers = tuple(map(int, version.split(".")[:2]))
-    except ValueError as error:
-        raise DirectoryUnusable(
-            f"what answers there has no Redis's version: {version!r}"
-        ) from error
-    if numbers < OLDEST_VERSION:
-        raise DirectoryUnusable(f"{TOO_OLD}: {version}")
+def _check_version(info: Any) -> None:
+    # Valkey says there which Redis it is as good as.
+    said = (
+        re.search(rb"^redis_version:((\d+)\.(\d+)\S*)", info, re.MULTILINE)
+        if isinstance(info, bytes)
+        else None
+    )
+    if said is None:
+        raise DirectoryUnusable(f"{NO_REDIS} (it has no version)")
+    if (int(said[2]), int(said[3])) < OLDEST_VERSION:
+        raise DirectoryUnusable(f"{TOO_OLD}: {said[1].decode(errors='replace')}")
 
 
 def _view(answer: Any, node: str, asked: Collection[int]) -> ClusterView:

@@ -13,6 +13,7 @@ from persistence.directory import (
     NameTaken,
 )
 
+NO_REDIS = "what answers there is no Redis"
 TOO_OLD = "it is older than Redis 6.2"
 
 # Redis begins an error with its kind, but puts it somewhere inside when a script ran into it, and
@@ -29,7 +30,6 @@ _LASTING = {
 }
 _PASSING = {"ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "OOM", "TRYAGAIN"}
 _LOST = exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError
-_NO_REDIS = "what answers there is no Redis"
 
 
 def translated(error: Exception) -> DirectoryError:
@@ -40,7 +40,7 @@ def translated(error: Exception) -> DirectoryError:
         return DirectoryUnusable(str(error))
     if isinstance(error, _LOST):
         return DirectoryUnavailable(str(error) or "it did not answer in time")
-    return DirectoryUnusable(f"{_NO_REDIS} ({type(error).__name__})")
+    return DirectoryUnusable(f"{NO_REDIS} ({type(error).__name__})")
 
 
 def _of_kind(error: exceptions.RedisError) -> DirectoryError | None:

@@ -66,7 +66,7 @@ def url_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UrlOf]:
 
     yield url
     for server in servers.values():
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture(params=["memory", *Engine])
@@ -94,7 +94,7 @@ def make_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
 
     yield make
     for server in servers:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture

@@ -102,7 +102,8 @@ async def test_only_ones_own_leases_can_be_passed(directories: Directories) -> N
     directory = await directories.open()
     await directory.beat(record("a"), [0, 1], SHORT_MS)
     await directory.beat(record("b"), [2], SHORT_MS)
-    assert await directory.pass_leases("a", "c", [0, 2, 3], LEASE_MS) == {0}
+    for _ in range(2):
+        assert await directory.pass_leases("a", "c", [0, 2, 3], LEASE_MS) == {0}
     assert (await directory.view()).leases == {0: "c", 1: "a", 2: "b"}
     await directories.pass_ms(LONGER_MS)
     assert (await directory.view()).leases == {0: "c"}, "a passed lease is a new one"
