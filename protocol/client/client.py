@@ -178,23 +178,22 @@ class Client:
         ClientStopped.
         """
         by, value = join_by(code, room_id, game)
+        deadline_s = asyncio.get_running_loop().time() + self._timeout(timeout_ms) / 1000
+        joined = await self._asking.ask(
+            lambda number: Join(number, by, value, watch),
+            again=True,
+            timeout_ms=self._timeout(timeout_ms),
+        )
+        assert isinstance(joined, Joined), "Joins are answered by Joined."
+        room = self.rooms.get(joined.room)
+        if room is None:
+            raise RoomClosed(0, "LOST")  # It ended between the two messages.
         try:
-            async with asyncio.timeout(self._timeout(timeout_ms) / 1000):
-                joined = await self._asking.ask(
-                    lambda number: Join(number, by, value, watch),
-                    again=True,
-                    timeout_ms=self._timeout(timeout_ms),
-                )
-                assert isinstance(joined, Joined), "Joins are answered by Joined."
-                room = self.rooms.get(joined.room)
-                if room is None:
-                    raise RoomClosed(0, "LOST")  # It ended between the two messages.
+            async with asyncio.timeout_at(deadline_s):
                 await room.opened()
-                return room
         except TimeoutError as error:
-            if isinstance(error, ClientError):
-                raise
             raise AnswerTimeout("the room was not shown in time") from error
+        return room
 
     # --- What rooms need.
 

@@ -55,8 +55,11 @@ class Links:
         self._spawn = spawn
         self._by_url: dict[str, Link] = {}  # Bounded by the rooms and the requests under way.
         self._tasks: dict[Link, asyncio.Task[None]] = {}
+        self._unused: dict[Link, asyncio.TimerHandle] = {}  # When to look whether it is used.
         self._nodes: tuple[str, ...] = ()  # At most NODES_MAX and one.
-        self._rests_ns: dict[str, int] = {}  # By url: when it asked to be dialled again.
+        # By url: when it was gone, and when it asked to be dialled again.
+        self._gone_ns: dict[str, int] = {}
+        self._rests_ns: dict[str, int] = {}
         self._at_home = asyncio.Event()  # Set while home is open, and at the end.
         self._stopped: ClientError | None = None
 
@@ -109,7 +112,10 @@ class Links:
 
     def released(self, link: Link) -> None:
         """Close a link in a while unless something goes on there."""
-        asyncio.get_running_loop().call_later(UNUSED_S, self._close_unused, link)
+        if link in self._unused:
+            self._unused[link].cancel()
+        loop = asyncio.get_running_loop()
+        self._unused[link] = loop.call_later(UNUSED_S, self._close_unused, link)
 
     def take_nodes(self, link: Link, urls: list[str]) -> None:
         """Learn the other addresses of the cluster."""
@@ -165,6 +171,7 @@ class Links:
             self._owner.stop(ClientStopped(ended.code, ended.name))
 
     def _close_unused(self, link: Link) -> None:
+        del self._unused[link]
         task = self._tasks.get(link)
         if task is None or link is self.home or self._owner.uses(link):
             return
@@ -177,6 +184,9 @@ class Links:
     def _forget(self, link: Link) -> None:
         if self._tasks.pop(link, None) is not None:
             del self._by_url[link.url]
+        unused = self._unused.pop(link, None)
+        if unused is not None:
+            unused.cancel()
 
     # --- Where to go.
 
@@ -188,14 +198,23 @@ class Links:
         return next((link for link in self._by_url.values() if link.is_open), None)
 
     def _next_way(self, gone: str) -> str:
-        """Return the url to try after one that is gone: any other, so that all do not try one."""
-        now_ns = self._options.now_ns()
+        """Return the url to try after one that is gone.
+
+        It is the one that was given every other time, which somebody chose, and else one that was
+        not tried for the longest time: any of those, so that not all clients come to the same.
+        """
+        now_ns, ways = self._options.now_ns(), self._ways()
+        self._gone_ns = {url: at for url, at in self._gone_ns.items() if url in ways}
+        self._gone_ns[gone] = now_ns
         self._rests_ns = {url: at for url, at in self._rests_ns.items() if at > now_ns}
-        others = [url for url in self._ways() if url != gone]
-        ready = [url for url in others if url not in self._rests_ns]
-        if ready:
-            return ready[int(self._options.jitter(len(ready))) % len(ready)]
-        return min((gone, *others), key=lambda url: self._rests_ns.get(url, 0))
+        ready = [url for url in ways if url not in self._rests_ns and url != gone]
+        if not ready:
+            return min(ways, key=lambda url: self._rests_ns.get(url, 0))
+        if self._given in ready:
+            return self._given
+        longest = min(self._gone_ns.get(url, 0) for url in ready)
+        ready = [url for url in ready if self._gone_ns.get(url, 0) == longest]
+        return ready[int(self._options.jitter(len(ready))) % len(ready)]
 
     def _ways(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self._given, *self._nodes)))

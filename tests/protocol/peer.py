@@ -250,6 +250,14 @@ class ToyServer:
         count = self.counts[kind] = self.counts.get(kind, -1) + 1
         return self.faults.pop((kind, count), None)
 
+    def wanted(self, message: Join) -> ToyRoom | None:
+        """Return the room that a join names."""
+        for room in self.rooms.values():
+            names = {JoinBy.CODE: room.code, JoinBy.ID: room.id, JoinBy.ANY: "toy"}
+            if message.value == names[message.by]:
+                return room
+        return None
+
     def lost(self, side: Side) -> None:
         """Forget a connection; its seats stay."""
         side.session.close()
@@ -288,20 +296,22 @@ class ToyServer:
             side.send(codec.reply_error(message.request, ReplyCode.UNKNOWN_METHOD))
 
     def _join(self, side: Side, message: Join) -> None:
-        wanted = {JoinBy.CODE: "ABCDEF", JoinBy.ID: 5, JoinBy.ANY: "toy"}[message.by]
-        if message.value != wanted:
+        room = self.wanted(message)
+        if room is None:
             side.send(codec.reply_error(message.request, ReplyCode.NOT_FOUND, "no such room"))
             return
-        self._enter(side, message.request, message.watch, None)
+        self._enter(side, message, room, None)
 
     def _resume(self, side: Side, message: Resume) -> None:
         if message.room not in self.rooms:
             side.send(codec.reply_error(message.request, ReplyCode.ROOM_ENDED))
             return
-        self._enter(side, message.request, message.watch, message.closed_tick)
+        self._enter(side, message, self.rooms[message.room], message.closed_tick)
 
-    def _enter(self, side: Side, request: int, watch: bool, closed_tick: int | None) -> None:
-        room = self.rooms[5]
+    def _enter(
+        self, side: Side, message: Join | Resume, room: ToyRoom, closed_tick: int | None
+    ) -> None:
+        request, watch = message.request, message.watch
         if not watch and side.account not in room.seats:
             room.seats.append(side.account)
         seat = -1 if watch else room.seats.index(side.account)
@@ -317,7 +327,7 @@ class ToyServer:
         room.viewers[side] = seat
 
     def _leave(self, side: Side, message: Leave) -> None:
-        room = self.rooms[5]
+        room = self.rooms[message.room]
         if side not in room.viewers:
             side.send(codec.reply_error(message.request, ReplyCode.NOT_FOUND))
             return
@@ -327,7 +337,8 @@ class ToyServer:
         side.send(codec.left(room.id, LeftCode.LEFT))
 
     def _command(self, side: Side, message: Command) -> None:
-        seat = self.rooms[5].viewers.get(side)
+        room = self.rooms[message.room]
+        seat = room.viewers.get(side)
         body = bytes(message.body)
         if seat is None:
             side.send(codec.invalid(message.room, message.number, InvalidCode.NOT_IN_ROOM))
@@ -339,7 +350,7 @@ class ToyServer:
             code, retry_ms = self.deferrals.pop(0)
             side.send(codec.deferred(message.room, message.number, code, retry_ms))
         else:
-            self.rooms[5].decide(seat, message.number, body)
+            room.decide(seat, message.number, body)
 
     def _resync(self, side: Side, message: Resync) -> None:
         room = self.rooms[message.room]

@@ -468,13 +468,14 @@ async def test_a_room_that_is_away_for_long_is_asked_for_until_it_is_back() -> N
         away = asyncio.get_running_loop().time() + 40
         enter = server._enter
 
-        def unavailable(side: Any, request: int, watch: bool, closed_tick: int | None) -> None:
+        def unavailable(side: Any, message: Any, toy: Any, closed_tick: int | None) -> None:
             if asyncio.get_running_loop().time() < away:
-                side.send(codec.reply_error(request, ReplyCode.UNAVAILABLE, retry_ms=1_000))
+                later = codec.reply_error(message.request, ReplyCode.UNAVAILABLE, retry_ms=1_000)
+                side.send(later)
             else:
-                enter(side, request, watch, closed_tick)
+                enter(side, message, toy, closed_tick)
 
-        server._enter = unavailable  # type: ignore[method-assign]  # A database that is away.
+        server._enter = unavailable  # type: ignore[assignment,method-assign]  # A database that is away.
         server.sides[-1].cut()
         assert (await room.command([1, 5], timeout_ms=600_000)).accepted
         server._enter = enter  # type: ignore[method-assign]
