@@ -27,6 +27,7 @@ from persistence.interfaces import (
     Store,
 )
 from persistence.memory import MemoryStore
+from persistence.ownership import Succession
 from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import Node
 from tests.persistence.conftest import book_of
@@ -42,7 +43,7 @@ _examples = itertools.count(1)
 _STEPS = (
     ["hold"] * 5 + ["settle"] * 4 + ["release"] * 2 + ["entry"] * 2 + ["book", "result", "score"]
 )
-_TURNS = ["batch"] * 12 + ["again", "usurp", "retake", "retake", "forget"]
+_TURNS = ["batch"] * 12 + ["again", "usurp", "retake", "retake", "forget", "pass", "succeed"]
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,19 @@ class _Example:
 async def _change_owners(
     kind: str, shard: int, stores: tuple[Store, ...], example: _Example
 ) -> None:
+    node, answers = example.node, list[Any]()
     for store in stores:
         if kind == "usurp":
-            await store.take_shards("usurper", [shard])
+            answers.append(await store.take_shards("usurper", [shard]))
+        elif kind == "succeed":
+            shards = [shard, *node.epochs]
+            answers.append(await store.take_shards("heir", shards, Succession(("usurper",))))
+        elif kind == "pass":
+            marks = node.batch().marks[: 1 + shard % ROOMS]
+            answers.append(await store.pass_shards(node.name, "heir", marks))
         elif kind == "retake":
-            await Node.take(replace(example.node, store=store), *example.node.epochs)
+            await Node.take(replace(node, store=store), *node.epochs)
+    assert answers[:1] == answers[1:]
     if kind == "forget":
         example.node.heads[shard] = bytes(32)
 
@@ -238,6 +247,7 @@ async def _everything(store: Store, base: int) -> list[Any]:
         [await store.results(room, 99) for room in rooms],
         await store.scores(f"game-{base}", 99),
         await store.verdicts([f"{base}:{n}" for n in range(REFERENCES)]),
+        [replace(row, idle_ms=0) for row in await store.shard_owners() if row.shard in rooms],
     ]
 
 

@@ -113,8 +113,8 @@ def nothing_is_idempotent(stack: ExitStack) -> None:
         def get(self, key: Any, default: Any = None) -> Any:
             return default
 
-    def init(self: MemoryStore) -> None:
-        before(self)
+    def init(self: MemoryStore, *arguments: Any) -> None:
+        before(self, *arguments)
         self._answers = Forgetful()
 
     def rule(self: Any, hold: Any) -> Any:
@@ -375,8 +375,8 @@ def absence_not_recorded(stack: ExitStack) -> None:
 def clock_not_stored(stack: ExitStack) -> None:
     """A shard's clock is not kept."""
 
-    async def take(self: Any, node: str, shards: Any) -> Any:
-        states = await before(self, node, shards)
+    async def take(self: Any, *arguments: Any) -> Any:
+        states = await before(self, *arguments)
         return tuple(replace(state, clock_tick=0) for state in states)
 
     before = _set(stack, MemoryStore, "take_shards", take)
