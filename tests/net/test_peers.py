@@ -19,12 +19,14 @@ from gameserver.net.listener import PortInUse
 from gameserver.net.peer_wire import (
     HANDSHAKE_BYTES_MAX,
     MESSAGE_BYTES_MAX,
+    MESSAGES_BURST,
     NONCE_BYTES,
     VERSION,
     Challenge,
     Hello,
     Message,
     Ping,
+    Pong,
     Proof,
     Told,
     proof,
@@ -138,7 +140,7 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.sent = b""
+        self.sent = bytearray()
 
     def send(self, message: Message) -> None:
         self.frame(msgspec.msgpack.encode(message))
@@ -583,7 +585,7 @@ async def test_a_recorded_handshake_lets_nobody_in() -> None:
             wire.send(Told(["take", [1]]))
             await until(lambda: len(a.heard) == 1)
         async with connected(a.port) as again:
-            again.raw(wire.sent)
+            again.raw(bytes(wire.sent))
             assert await again.is_cut()
         assert len(a.heard) == 1
 
@@ -613,6 +615,22 @@ async def test_a_recorded_challenge_is_neither_a_link_nor_a_death() -> None:
         again.send(msgspec.structs.replace(recorded, instance="2"))
         assert await again.is_cut()
         assert a.dead == []
+
+
+async def test_a_recorded_challenge_is_no_answer_to_another_hello() -> None:
+    async with Node("a") as a, Puppet() as b:
+        a.follow(b)
+        first = await b.visit()
+        recorded = b.challenge(await first.read(Hello))
+        first.send(recorded)
+        await first.read(Proof)
+        await until(lambda: a.links.linked == {"b"})
+        first.cut()
+        again = await b.visit()
+        await again.read(Hello)
+        again.send(recorded)
+        assert await again.is_cut()
+        assert a.links.linked == set()
 
 
 async def test_a_stranger_is_cut_off_in_time_however_slowly_it_speaks() -> None:
@@ -711,6 +729,26 @@ async def test_a_newer_link_of_the_same_node_takes_the_older_ones_place() -> Non
         await until(lambda: len(a.heard) == 2)
 
 
+async def test_a_node_that_pings_stays_for_as_long_as_it_does() -> None:
+    async with Node("a") as a, connected(a.port) as wire:
+        await let_in(wire)
+        for _ in range(2 * TIMES.silent_pings_max):
+            wire.send(Ping())
+            await wire.read(Pong)
+            await asyncio.sleep(TIMES.ping_s)
+        wire.send(Told(["still here"]))
+        await until(lambda: len(a.heard) == 1)
+
+
+async def test_a_link_that_is_answered_stands() -> None:
+    async with Node("a") as a, Node("b") as b:
+        await a.link(b)
+        with capture_logs() as logs:
+            await asyncio.sleep(3 * TIMES.unanswered_max * TIMES.ping_s)
+        assert logs == []
+        assert a.links.linked == {"b"}
+
+
 async def test_a_node_that_never_pings_is_given_up() -> None:
     async with Node("a") as a, connected(a.port) as wire:
         await let_in(wire)
@@ -729,7 +767,9 @@ async def test_a_burst_is_read_no_faster_than_the_rate_and_nothing_is_lost() -> 
             wire.send(Told([number]))
         await until(lambda: len(a.heard) > 900)
         await asyncio.sleep(0.05)
-        assert len(a.heard) <= 1_000, "the clock stands still: no more than the burst is taken"
+        assert len(a.heard) <= MESSAGES_BURST, (
+            "the clock stands still: no more than the burst is taken"
+        )
         clock.ns += 10_000_000_000
 
         def has_all() -> bool:
@@ -738,6 +778,26 @@ async def test_a_burst_is_read_no_faster_than_the_rate_and_nothing_is_lost() -> 
 
         await until(has_all)
         assert [message[0] for _, message in a.heard] == list(range(3_000))
+
+
+async def test_who_sends_too_much_is_not_read_until_there_is_room_again() -> None:
+    clock = ManualClock()
+    async with Node("a", clock=clock) as a, connected(a.port) as wire:
+        await let_in(wire)
+        for number in range(MESSAGES_BURST):
+            wire.send(Told([number]))
+        text = "x" * 60_000
+        for _ in range(400):
+            wire.send(Told([text]))
+        await until(lambda: len(a.heard) > MESSAGES_BURST - 10)
+        await asyncio.sleep(0.1)
+        assert wire.writer.transport.get_write_buffer_size() > 1_000_000, "it reads on"
+
+        def has_all() -> bool:
+            clock.ns += 1_000_000_000
+            return len(a.heard) == MESSAGES_BURST + 400
+
+        await until(has_all)
 
 
 async def test_what_cannot_be_sent_is_refused_instead_of_kept() -> None:
