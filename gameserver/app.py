@@ -11,7 +11,7 @@ import importlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
+from gameserver.app_cluster import Membership, Parts, Way, cluster_id, node_name
 from gameserver.config import Config, ConfigError
 from gameserver.engine.game import Game
 from gameserver.exits import EXIT_DRAIN_RAN_OUT
@@ -98,7 +99,9 @@ async def _serve(config: Config) -> int:
     clock = SystemClock()
     async with _store(config) as (store, dsn):
         await _check_keys(config, store, keys)
-        node = Node(store, games, keys.sealer(), clock, _node_settings(config))
+        cluster = await cluster_id(config, store, clock)
+        name = node_name(config)
+        node = Node(store, games, keys.sealer(), clock, _node_settings(config, name))
         refused: tuple[int, ...] = ()
         if dsn is not None:
             heads = HeadsFile(data_dir_of(config) / HEADS_FILE)
@@ -106,22 +109,42 @@ async def _serve(config: Config) -> int:
             interval_s = config.head_interval_ns / 1e9
             node.signer = HeadSigner(store, keys.signing, clock, interval_s, heads.keep)
         services = _services(config, store, games, node, keys)
-        inside = Inside(node.host, services, node.metrics, clock, node.unready)
-        async with asyncio.TaskGroup() as tasks:
+        member = None
+        if config.redis is not None:
+            parts = Parts(store, node, clock, services.accounts, services.lobby, keys.signing)
+            member = Membership(config, parts, name)
+            services.way = Way(member.cluster, services.accounts)
+        inside = Inside(node.host, services, node.metrics, clock, _unready(node, member))
+        async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
             net = NetServer(config, inside, tasks)
             await net.start_admin()
             await net.check_port()  # Before others lose their shards to us, and for nothing.
-            await node.start(refused)
-            await services.lobby.start()
+            if member is None:
+                await node.start(refused)
+            else:
+                node.keeper.refused.update(refused)
             running = tasks.create_task(node.run(), name="node")
             await net.start()
             told = _told_to_stop()  # Before anybody hears that we are ready, and may stop us.
+            if member is not None:
+                member.cluster.on_urls = net.tell_urls
+                member.cluster.on_drain = told.set
+                member.cluster.connections = lambda: net.connections
+                await stack.enter_async_context(member.joined(net.port, cluster, tasks))
             _say_ready(config, net, games)
             collecting = tasks.create_task(collector.run(), name="collector")
             await told.wait()
-            code = await _drain(config, net, node, running)
+            code = await _drain(config, net, node, member, running)
             collecting.cancel()
         return code
+
+
+def _unready(node: Node, member: Membership | None) -> Callable[[], str]:
+    def unready() -> str:
+        is_draining = member is not None and member.cluster.is_draining
+        return "draining" if is_draining else node.unready()
+
+    return unready
 
 
 async def _check_keys(config: Config, store: Store, keys: KeyRing) -> None:
@@ -129,7 +152,7 @@ async def _check_keys(config: Config, store: Store, keys: KeyRing) -> None:
     if not config.accept_other_keys and not await opens_what_is_stored(store, keys.sealer()):
         raise KeysUnusable(
             f"the rooms in the database were sealed with other keys than those in "
-            f"{data_dir_of(config) / KEYS_FILE}: put the right file there, or give those rooms up "
+            f"{keys_file_of(config)}: put the right file there, or give those rooms up "
             f"with --accept-other-keys on"
         )
 
@@ -161,12 +184,20 @@ async def _refused(config: Config, dsn: str, heads: HeadsFile, keys: KeyRing) ->
     return tuple(wrong)
 
 
-async def _drain(config: Config, net: NetServer, node: Node, running: asyncio.Task[None]) -> int:
+async def _drain(
+    config: Config,
+    net: NetServer,
+    node: Node,
+    member: Membership | None,
+    running: asyncio.Task[None],
+) -> int:
     log.info("drain_started", connections=net.connections)
+    timeout_s = config.drain_timeout_ns / 1e9
     try:
-        async with asyncio.timeout(config.drain_timeout_ns / 1e9):
+        async with asyncio.timeout(timeout_s):
+            elsewhere = member is not None and await member.drain(timeout_s)
             net.refuse()
-            await net.drain(GOODBYES_SPREAD_S if net.connections else 0.0)
+            await net.drain(GOODBYES_SPREAD_S if net.connections else 0.0, elsewhere=elsewhere)
             await asyncio.sleep(SETTLE_S)
             node.drain()
             await asyncio.wait([running])
@@ -195,9 +226,10 @@ def _told_to_stop() -> asyncio.Event:
     return told
 
 
-def _node_settings(config: Config) -> NodeSettings:
+def _node_settings(config: Config, name: str) -> NodeSettings:
     return NodeSettings(
-        name=f"{config.host}:{config.port}/{os.getpid()}",
+        name=name,
+        shards=config.shards,
         rooms_max=config.rooms_max,
         ring_ticks=config.ring_seconds * 1000 // TICK_MS,
         snapshot_entries=config.snapshot_entries,
@@ -218,7 +250,8 @@ def _services(
     )
     wallet = Wallet(store)
     lobby = Lobby(store, games, node.host, limits, clock.now_ns)
-    node.host.on_ended = lobby.ended
+    node.host.closing.on_closed = lobby.closed
+    node.backlog.on_listed = lobby.note
     node.host.releaser.on_balances = wallet.on_balances
     return Services(accounts, lobby, Requests(store, lobby, wallet), wallet)
 
@@ -274,7 +307,11 @@ async def _database(config: Config) -> AsyncIterator[str]:
 
 
 def _keys(config: Config) -> KeyRing:
-    return load_or_create_keys(data_dir_of(config) / KEYS_FILE)
+    return load_or_create_keys(keys_file_of(config))
+
+
+def keys_file_of(config: Config) -> Path:
+    return config.keys or data_dir_of(config) / KEYS_FILE
 
 
 def data_dir_of(config: Config) -> Path:

@@ -2,6 +2,7 @@
 
 from gameserver.config import ConfigError
 from gameserver.net.listener import ListenFailed, PortInUse
+from persistence.directory import DirectoryError, NameTaken
 from persistence.embedded_host import EmbeddedError, ServerFailed, WrongMajor
 from persistence.interfaces import StorageError
 from persistence.sealing import KeysUnusable
@@ -11,6 +12,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_DATABASE = 3
 EXIT_PORT = 4
+EXIT_REDIS = 5
 EXIT_DRAIN_RAN_OUT = 143
 EXIT_CODES = """\b
 Exit codes:
@@ -19,6 +21,7 @@ Exit codes:
   2    usage or configuration
   3    database unreachable, or its schema is newer than this server
   4    port in use
+  5    Redis unreachable, or not one that can serve
   143  ended by SIGTERM before everything was handed over"""
 
 # An error goes by its own class or else by the nearest above it.
@@ -31,6 +34,8 @@ _CODES: dict[type, int] = {
     WrongMajor: EXIT_DATABASE,
     EmbeddedError: EXIT_USAGE,
     KeysUnusable: EXIT_USAGE,
+    DirectoryError: EXIT_REDIS,
+    NameTaken: EXIT_USAGE,
 }
 
 

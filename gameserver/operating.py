@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from gameserver.app import HEADS_FILE, KEYS_FILE, POSTGRES_DIR, load_games, run
@@ -114,7 +113,7 @@ async def _database(config: Config) -> AsyncIterator[str]:
 
 def _keys(config: Config) -> KeyRing:
     """Return the keys; here none are made, because they would open nothing."""
-    path: Path = config.data_dir / KEYS_FILE
+    path = config.keys or config.data_dir / KEYS_FILE
     if not path.exists():
         raise ConfigError(f"data_dir: there is no {KEYS_FILE} in {config.data_dir}")
     return load_keys(path)

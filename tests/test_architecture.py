@@ -44,10 +44,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "gameserver.runtime": ("gameserver.engine", "protocol", *STORES),
     "gameserver.services": ("gameserver.runtime", "gameserver.engine", "protocol", *STORES),
     "gameserver.net": BELOW_NET,
-    "gameserver.config": ("gameserver.engine", "protocol"),
+    "gameserver.config": ("gameserver.engine", "protocol", "persistence.ownership"),
     "gameserver.logs": ("gameserver.config", "gameserver.engine", "protocol"),
+    # What the composition root puts together only for a node that is not alone.
+    "gameserver.app_cluster": (
+        *("gameserver.net", *BELOW_NET, "gameserver.config", "persistence"),
+    ),
     "gameserver.app": (
-        *("gameserver.net", *BELOW_NET, "gameserver.games"),
+        *("gameserver.app_cluster", "gameserver.net", *BELOW_NET, "gameserver.games"),
         *("gameserver.config", "gameserver.exits", "gameserver.logs", "persistence"),
     ),
     # What operators ask for, put together like the server and beside it.

@@ -55,16 +55,19 @@ def test_a_flag_goes_before_a_variable_before_the_file_before_the_default(tmp_pa
 
 
 def test_every_setting_can_be_given_in_every_place(tmp_path: Path) -> None:
+    addresses = {"redis": "redis://h", "advertise": "ws://h/ws", "postgres": "postgresql:///x"}
+    needed = {"redis": {"GS_POSTGRES": "postgresql:///x"}}
     for setting in settings():
         default = setting.default()
+        others = needed.get(setting.name, {})
         if default in (None, ()):
-            written = {"postgres": "postgresql:///x"}.get(setting.name, "something")
+            written = addresses.get(setting.name, "something")
         else:
             written = setting.kind.written(default)
         for loaded in (
-            load({setting.name: written}, {}),
-            load({}, {setting.variable: written}),
-            load({}, {}, toml(tmp_path, f'{setting.name} = "{written}"')),
+            load({setting.name: written}, others),
+            load({}, {setting.variable: written, **others}),
+            load({}, others, toml(tmp_path, f'{setting.name} = "{written}"')),
         ):
             assert loaded.sources[setting.name] != "default"
             value = getattr(loaded.config, setting.field)
@@ -100,6 +103,10 @@ def test_units_and_lists_are_understood(tmp_path: Path) -> None:
         ("GS_MESSAGE_BYTES_MAX", "1MiB", "from 1KiB to 4KiB"),
         ("GS_MESSAGE_BYTES_MAX", "4KB", "a size such as 64KiB"),
         ("GS_STORE", "sqlite", "one of postgres, memory"),
+        ("GS_ROUTE", "guess", "one of redirect, relay"),
+        ("GS_ADVERTISE", "https://h/ws", "an address that begins with ws:// or wss://"),
+        ("GS_ADVERTISE", "ws://h:port/ws", "an address that begins with ws:// or wss://"),
+        ("GS_ADVERTISE", "ws://", "an address that begins with ws:// or wss://"),
         ("GS_LOG_LEVEL", "INFO", "one of debug, info, warning, error"),
         ("GS_UVLOOP", "yes", "on or off"),
         ("GS_GAMES", ",", "names of bundled games"),
@@ -213,6 +220,10 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
         ({"idle_timeout": "20s"}, "more than twice ping_interval"),
         ({"port": "7351"}, "port and admin_port must differ"),
         ({"store": "memory", "postgres": "postgresql:///x"}, "no meaning with store memory"),
+        ({"store": "memory", "redis": "redis://h"}, "redis has no meaning with store memory"),
+        ({"redis": "redis://h"}, "redis needs postgres"),
+        ({"workers": "2"}, "workers need redis"),
+        ({"workers": "0"}, "workers need redis"),
     ],
 )
 def test_settings_that_contradict_each_other_are_an_error(

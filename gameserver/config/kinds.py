@@ -131,6 +131,22 @@ def dsn() -> Kind:
     return Kind("DSN", "a PostgreSQL DSN such as postgresql://user:password@host/name", read)
 
 
+def address(*schemes: str) -> Kind:
+    """Return the kind of addresses with one of these schemes."""
+
+    def read(value: object) -> str:
+        written = _text(value)
+        parts = urlsplit(written)
+        if parts.scheme not in schemes or not (parts.hostname or parts.path.strip("/")):
+            raise ValueError
+        _ = parts.port  # ValueError if it is none.
+        return written
+
+    return Kind(
+        "URL", "an address that begins with " + " or ".join(f"{one}://" for one in schemes), read
+    )
+
+
 def texts(metavar: str, allowed: str) -> Kind:
     """Return the kind of lists of text: a flag that is repeated, or values with commas between."""
 

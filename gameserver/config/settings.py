@@ -14,6 +14,7 @@ from typing import Annotated, get_type_hints
 
 from gameserver.config.kinds import (
     Kind,
+    address,
     choice,
     dsn,
     duration,
@@ -24,6 +25,7 @@ from gameserver.config.kinds import (
     texts,
     whole,
 )
+from persistence.ownership import DEFAULT_SHARDS
 
 ROOT_DATA_DIR = Path("/var/lib/gameserver")
 BUNDLED_GAMES = ("quiz", "keno", "conquest")
@@ -113,6 +115,67 @@ class Config:
         Path,
         About(path(), "Directory for the own database and keys."),
     ] = field(default_factory=default_data_dir)
+    keys: Annotated[
+        Path | None,
+        About(
+            path(),
+            "File with the keys, the same for all nodes; made if it is not there. "
+            "Without it keys.json in the data directory.",
+        ),
+    ] = None
+
+    redis: Annotated[
+        str | None,
+        About(
+            address("redis", "rediss", "unix"),
+            "Redis (6.2 or newer) or Valkey through which nodes share the shards. Without it there "
+            "is one node. Others on the machine can read flags: prefer GS_REDIS_FILE.",
+            secret=True,
+        ),
+    ] = None
+    redis_prefix: Annotated[
+        str, About(text("PREFIX"), "What the keys of this cluster begin with in Redis.")
+    ] = "gs"
+    shards: Annotated[
+        int, About(whole(1, 65_536), "Groups of rooms that nodes share; fixed for a cluster.")
+    ] = DEFAULT_SHARDS
+    node_name: Annotated[
+        str | None,
+        About(text("NAME"), "Name of this node; without it made of its address and process."),
+    ] = None
+    advertise: Annotated[
+        str | None,
+        About(
+            address("ws", "wss"),
+            "Address under which players reach this very node; without it made of host and port.",
+        ),
+    ] = None
+    peer_port: Annotated[
+        int, About(whole(0, 65535), "Port for other nodes; 0 takes a free one.")
+    ] = 0
+    peer_address: Annotated[
+        str | None,
+        About(
+            text("HOST:PORT"),
+            "Address under which other nodes reach this one; without it the host of advertise and "
+            "the peer port.",
+        ),
+    ] = None
+    route: Annotated[
+        str,
+        About(
+            choice("redirect", "relay"),
+            "What a node does with a player whose room is on another: send them there, or, behind "
+            "one address for all nodes, pass everything on.",
+        ),
+    ] = "redirect"
+    workers: Annotated[
+        int, About(whole(0, 256), "Nodes to run on this machine; 0 is one for each core.")
+    ] = 1
+    worker_port: Annotated[
+        int,
+        About(whole(1, 65535), "Port of the first worker for itself; the others count up from it."),
+    ] = 7400
 
     games: Annotated[
         tuple[str, ...],
@@ -232,6 +295,22 @@ class Config:
             (
                 self.store == "postgres" or self.postgres is None,
                 "postgres has no meaning with store memory",
+            ),
+            (
+                self.redis is None or self.store == "postgres",
+                "redis has no meaning with store memory",
+            ),
+            (
+                self.redis is None or self.postgres is not None or self.workers != 1,
+                "redis needs postgres: all nodes share one database",
+            ),
+            (
+                self.redis is not None or self.workers == 1,
+                "workers need redis: through it they share the shards",
+            ),
+            (
+                self.worker_port + self.workers <= 65536,
+                "worker_port leaves too few ports for the workers",
             ),
         ):
             if not is_sound:

@@ -19,7 +19,7 @@ from websockets.typing import Origin, Subprotocol
 
 from gameserver.net.counters import count
 from gameserver.net.edge import MESSAGES_PER_COMMAND, Edge
-from gameserver.net.frames import framed
+from gameserver.net.frames import PING_FRAME, close_reason, framed
 from gameserver.net.limits import Bucket
 from gameserver.net.outbox import Outbox
 from gameserver.runtime.viewers import SharedFrame
@@ -28,11 +28,7 @@ from protocol.closes import CloseClass, CloseCode, close_class
 from protocol.messages import SUBPROTOCOL, AnyInbound
 from protocol.session import ServerSession
 
-# A control frame holds 125 bytes, two of which are the code.
-CLOSE_REASON_BYTES_MAX = 123
 RETRY_MS = 1_000
-# An empty ping of WebSocket's own: any client's library answers it, whatever the client does.
-PING_FRAME = b"\x89\x00"
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # How often a full outbox is looked at, within the time after which it counts as stalled.
 LOOKS_PER_STALL = 5
@@ -67,6 +63,9 @@ class Receiver(Protocol):
     def catch_up(self, connection: "Connection", room_id: int, closed_tick: int) -> None:
         """Send what a connection missed of a room since ``closed_tick``."""
 
+    def drained(self, connection: "Connection") -> None:
+        """Learn that a connection, whose outbox was full, can take more."""
+
     def lost(self, connection: "Connection") -> None:
         """Learn that a connection that was welcomed takes nothing any more."""
 
@@ -83,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         self.account = 0
         self.name = ""
+        self.is_relayed = False  # Whether another node stands in for the client.
         self.stage = Stage.NEW
         self.requests_in_flight = 0
         limits = edge.limits
@@ -91,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         self._receiver = receiver
         self.transport = transport
         self._on_lost = on_lost
-        self._outbox = Outbox(transport, limits.outbox)
+        self.outbox = Outbox(transport, limits.outbox)
         self._session = ServerSession()
         self._frames = ServerProtocol(
             # Clients that are no browsers send no origin; they may always come.
@@ -123,7 +123,7 @@ class Connection(asyncio.BufferedProtocol):
             status = response.status_code
         else:
             # The library says nothing to a head that it cannot read.
-            self._outbox.write(BAD_REQUEST)
+            self.outbox.write(BAD_REQUEST)
             status = 400
         if status == 101:
             self._edge.wheel.put(self, self._deadline_ns)
@@ -243,36 +243,37 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def rooms(self) -> int:
         """How many rooms are seen."""
-        return len(self._outbox.rooms)
+        return len(self.outbox.rooms)
 
     def deliver(
         self, room_id: int, tick: int, private: bytes | None, shared: SharedFrame | None
     ) -> None:
         """Write one tick of a room, or fall behind in it."""
-        if self.stage is not Stage.OPEN or room_id not in self._outbox.rooms:
+        if self.stage is not Stage.OPEN or room_id not in self.outbox.rooms:
             return
-        data = self._outbox.tick_to_write(room_id, tick, private, shared)
+        data = self.outbox.tick_to_write(room_id, tick, private, shared)
         if data is None:
             self._edge.counters.merges += 1
             self._watch()
         elif data:
-            self._write(data)
+            self.write(data)
 
     def send(self, payload: bytes) -> None:
         """Write any other message."""
         if self.stage is Stage.OPEN:
-            self._write(framed(payload))
+            self.write(framed(payload))
 
     def joined(self, room_id: int, seat: int, tick: int) -> None:
         """Note that a room is seen from now on, and what follows begins after ``tick``."""
-        self._outbox.enter(room_id, tick)
+        self.outbox.enter(room_id, tick)
 
     def left(self, room_id: int) -> None:
         """Note that a room is no longer seen."""
-        self._outbox.leave(room_id)
+        self.outbox.leave(room_id)
 
-    def _write(self, data: bytes) -> None:
-        outbox = self._outbox
+    def write(self, data: bytes) -> None:
+        """Write a message that is framed already."""
+        outbox = self.outbox
         if outbox.unsent_bytes:
             if outbox.is_over_hard:
                 self.close(CloseCode.SLOW_CONSUMER, "too slow")
@@ -286,24 +287,26 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Make good what was dropped while the outbox was full."""
         self._catch_up()
+        if self.stage is Stage.OPEN:
+            self._receiver.drained(self)
 
     def _catch_up(self) -> None:
         try:
-            while self.stage is Stage.OPEN and (behind := self._outbox.take_behind()):
+            while self.stage is Stage.OPEN and (behind := self.outbox.take_behind()):
                 self._receiver.catch_up(self, *behind)
         except Exception as error:
             self._fail(error)
 
     def _watch(self) -> None:
-        if not self._outbox.is_watched:
-            self._outbox.watch(self._edge.clock.now_ns())
+        if not self.outbox.is_watched:
+            self.outbox.watch(self._edge.clock.now_ns())
             self._edge.wheel.put(self, self._next_ns())
 
     def _flush(self) -> None:
         transport = self.transport
         for data in self._frames.data_to_send():
             if data:
-                self._outbox.write(data)
+                self.outbox.write(data)
                 self._edge.counters.bytes_out += len(data)
             elif not transport.is_closing():
                 # The end of what we send. If the client has not said that it sends no more, what
@@ -335,7 +338,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _keep_alive(self, now_ns: int) -> None:
         limits = self._edge.limits
-        if self._outbox.is_stalled(now_ns):
+        if self.outbox.is_stalled(now_ns):
             self.close(CloseCode.SLOW_CONSUMER, "nothing was read for too long")
         elif now_ns - self._heard_ns >= limits.idle_timeout_ns:
             self.close(CloseCode.IDLE, "nothing was heard for too long")
@@ -344,7 +347,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._ping_ns = now_ns + limits.ping_interval_ns
                 # The echo is our own time, so that the Pong tells how long the way is.
                 ping = codec.ping(now_ns // 1_000_000, self._edge.clock.wall_ms())
-                self._write(framed(ping) + PING_FRAME)
+                self.write(framed(ping) + PING_FRAME)
             self._catch_up()
 
     def _next_ns(self) -> int:
@@ -352,7 +355,7 @@ class Connection(asyncio.BufferedProtocol):
             return self._deadline_ns
         limits = self._edge.limits
         next_ns = min(self._ping_ns, self._heard_ns + limits.idle_timeout_ns)
-        if self._outbox.is_watched or self._outbox.is_behind:
+        if self.outbox.is_watched or self.outbox.is_behind:
             look_ns = limits.outbox.stall_ns // LOOKS_PER_STALL
             next_ns = min(next_ns, self._edge.clock.now_ns() + look_ns)
         return next_ns
@@ -366,8 +369,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._frames.state is State.OPEN:
             if retry_ms is None:
                 retry_ms = RETRY_MS if close_class(code) is CloseClass.RECONNECT else -1
-            self._outbox.write(framed(codec.goodbye(code, retry_ms)))
-            self._frames.send_close(code, _shortened(reason))
+            self.outbox.write(framed(codec.goodbye(code, retry_ms)))
+            self._frames.send_close(code, close_reason(reason))
             self._flush()
         self._begin_closing(str(int(code)))
 
@@ -394,7 +397,3 @@ class Connection(asyncio.BufferedProtocol):
         """Give this connection up: a mistake of ours must not touch others, nor the timer."""
         log.error("connection_failed", account=self.account, exc_info=error)
         self.close(CloseCode.INTERNAL, "internal error")
-
-
-def _shortened(reason: str) -> str:
-    return reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")

@@ -15,6 +15,7 @@ class NetCounters:
     merges: int = 0
     commands_rate_limited: int = 0
     requests_refused_busy: int = 0
+    redirects: int = 0
     # By close code as text; "lost" where no close frame passed.
     closes: dict[str, int] = field(default_factory=dict)
     # By `Refusal`'s value, or the HTTP status that was answered to a handshake.

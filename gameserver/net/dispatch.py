@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from gameserver.net.connection import Connection
 from gameserver.net.edge import Edge
 from gameserver.net.jobs import Jobs
+from gameserver.net.upstream import RELAY
 from gameserver.runtime.viewers import Viewer
 from gameserver.services.accounts import Accounts, TokenExpired, TokenInvalid
-from gameserver.services.doors import Doors, Rooms, Visitor
+from gameserver.services.doors import Answer, Doors, Elsewhere, Rooms, Visitor, Way
 from gameserver.services.lobby import Lobby
 from gameserver.services.names import BadName
 from gameserver.services.refusals import UNAVAILABLE_RETRY_MS, Refusal
@@ -49,29 +50,58 @@ class Host(Rooms, Protocol):
     def catch_up(self, room_id: int, viewer: Viewer, closed_tick: int) -> None: ...
 
 
-class Services:
-    """What is not a room."""
+class Relaying(Protocol):
+    """How clients see rooms of other nodes without leaving this one. `net.relay.Relay` is one."""
 
-    __slots__ = ("accounts", "lobby", "requests", "wallet")
+    async def enter(
+        self, connection: Connection, message: Join | Resume, elsewhere: Elsewhere
+    ) -> Refusal | None: ...
+    def forward(self, connection: Connection, message: Command | Leave | Resync) -> bool: ...
+    def rooms(self, connection: Connection) -> int: ...
+    def drained(self, connection: Connection) -> None: ...
+    def lost(self, connection: Connection) -> None: ...
+
+
+class Services:
+    """What is not a room. Without a ``way`` there are no other nodes."""
+
+    __slots__ = ("accounts", "lobby", "requests", "wallet", "way")
 
     def __init__(
-        self, accounts: Accounts, lobby: Lobby, requests: Requests, wallet: Wallet
+        self,
+        accounts: Accounts,
+        lobby: Lobby,
+        requests: Requests,
+        wallet: Wallet,
+        way: Way | None = None,
     ) -> None:
         self.accounts = accounts
         self.lobby = lobby
         self.requests = requests
         self.wallet = wallet
+        self.way = way
 
 
 class Dispatcher:
-    """Takes the messages of all connections; a `Receiver`."""
+    """Takes the messages of all connections; a `Receiver`.
 
-    def __init__(self, edge: Edge, host: Host, services: Services, jobs: Jobs) -> None:
+    Without a ``relay`` those whose room is at another node are redirected there.
+    """
+
+    def __init__(
+        self,
+        edge: Edge,
+        host: Host,
+        services: Services,
+        jobs: Jobs,
+        relay: Relaying | None = None,
+    ) -> None:
         self._edge = edge
+        self._relay = relay
         self._host = host
         self._services = services
         self._jobs = jobs
-        self._doors = Doors(host, services.lobby)
+        self._doors = Doors(host, services.lobby, services.way)
         # All that the session lets through after Hello.
         self._takers: dict[type, Callable[[Connection, Any], None]] = {
             Command: self._command,
@@ -105,9 +135,16 @@ class Dispatcher:
         """Send what a connection missed of a room."""
         self._host.catch_up(room_id, connection, closed_tick)
 
+    def drained(self, connection: Connection) -> None:
+        """Let a connection have more of the rooms that it sees elsewhere."""
+        if self._relay is not None:
+            self._relay.drained(connection)
+
     def lost(self, connection: Connection) -> None:
         """Take a connection out of its rooms."""
         self._services.wallet.unwatch(connection)
+        if self._relay is not None:
+            self._relay.lost(connection)
         self._host.lost(connection)
 
     def _command(self, connection: Connection, message: Command) -> None:
@@ -117,17 +154,24 @@ class Dispatcher:
             code, wait_ns = DeferralCode.RATE_LIMITED, connection.commands.turn(now_ns)
             connection.send(codec.deferred(message.room, message.number, code, _ms(wait_ns)))
             return
-        self._host.command(message.room, connection, message.number, bytes(message.body))
+        if not self._is_forwarded(connection, message):
+            self._host.command(message.room, connection, message.number, bytes(message.body))
 
     def _ping(self, connection: Connection, message: Ping) -> None:
         connection.send(codec.pong(message.echo, self._edge.clock.wall_ms()))
 
     def _leave(self, connection: Connection, message: Leave) -> None:
+        if self._is_forwarded(connection, message):
+            return
         if not self._host.leave(message.room, connection, message.request):
             _refuse(connection, message.request, Refusal(ReplyCode.NOT_FOUND))
 
     def _resync(self, connection: Connection, message: Resync) -> None:
-        self._host.resync(message.room, connection)
+        if not self._is_forwarded(connection, message):
+            self._host.resync(message.room, connection)
+
+    def _is_forwarded(self, connection: Connection, message: Command | Leave | Resync) -> bool:
+        return self._relay is not None and self._relay.forward(connection, message)
 
     def _ask(
         self,
@@ -175,9 +219,12 @@ class Dispatcher:
         payload = codec.welcome(
             entrance.account, entrance.name, entrance.token, self._edge.clock.wall_ms()
         )
+        connection.is_relayed = message.client == RELAY
         connection.welcome(entrance.account, entrance.name, payload)
         if connection.is_open:
             self._services.wallet.watch(connection)
+            if self._services.way is not None:
+                connection.send(codec.nodes(self._services.way.urls()))
 
     async def _request(self, connection: Connection, message: Request) -> None:
         answer = await self._services.requests.answer(
@@ -192,20 +239,30 @@ class Dispatcher:
         if self._sees_too_much(connection, message.request):
             return
         visitor = Visitor(connection, partial(_has_gone, connection))
-        refusal = await self._doors.join(visitor, message)
-        if refusal is not None:
-            _refuse(connection, message.request, refusal)
+        await self._tell(connection, message, await self._doors.join(visitor, message))
 
     async def _resume(self, connection: Connection, message: Resume) -> None:
         if self._sees_too_much(connection, message.request):
             return
         visitor = Visitor(connection, partial(_has_gone, connection))
-        refusal = await self._doors.resume(visitor, message)
-        if refusal is not None:
-            _refuse(connection, message.request, refusal)
+        await self._tell(connection, message, await self._doors.resume(visitor, message))
+
+    async def _tell(self, connection: Connection, message: Join | Resume, answer: Answer) -> None:
+        """Tell why there is no way in here; who is let in hears it from the room."""
+        # Who is relayed already is redirected: two nodes could relay to each other for ever.
+        relay = None if connection.is_relayed else self._relay
+        if isinstance(answer, Elsewhere) and relay is not None:
+            answer = await relay.enter(connection, message, answer)
+        request = message.request
+        if isinstance(answer, Refusal):
+            _refuse(connection, request, answer)
+        elif isinstance(answer, Elsewhere):
+            self._edge.counters.redirects += 1
+            connection.send(codec.redirect(request, answer.room_id, answer.url, answer.ticket))
 
     def _sees_too_much(self, connection: Connection, request: int) -> bool:
-        if connection.rooms < self._edge.limits.rooms_max:
+        elsewhere = 0 if self._relay is None else self._relay.rooms(connection)
+        if connection.rooms + elsewhere < self._edge.limits.rooms_max:
             return False
         _refuse(connection, request, Refusal(ReplyCode.TOO_MANY_ROOMS, "on one connection"))
         return True

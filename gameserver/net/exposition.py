@@ -21,6 +21,7 @@ from gameserver.runtime.metrics import Histogram, Metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "gameserver_"
+GAUGES = frozenset({"nodes_live", "shards_owned", "lease_lag_ms"})
 
 
 class Exposition(Collector):
@@ -71,18 +72,19 @@ class Exposition(Collector):
 
     def _rooms(self) -> Iterator[Metric]:
         for name, value in vars(self._metrics).items():
-            if isinstance(value, int):
+            if name in GAUGES:
+                yield GaugeMetricFamily(PREFIX + name, _told(name), value)
+            elif isinstance(value, int):
                 yield _counter(name, value)
             elif isinstance(value, Histogram):
                 family = HistogramMetricFamily(PREFIX + name, _told(name), labels=[])
                 _add(family, [], value)
                 yield family
-        yield _by_label(
-            CounterMetricFamily(
-                PREFIX + "commands_deferred", "Commands put off, by cause.", labels=["cause"]
-            ),
-            self._metrics.deferred_total,
-        )
+        for name, told, numbers in (
+            ("commands_deferred", "Commands put off, by cause.", self._metrics.deferred_total),
+            ("takeovers", "Shards taken, by cause.", self._metrics.takeovers_total),
+        ):
+            yield _by_label(CounterMetricFamily(PREFIX + name, told, labels=["cause"]), numbers)
 
     def _net(self) -> Iterator[Metric]:
         counters, admission = self._counters, self._admission
@@ -96,6 +98,7 @@ class Exposition(Collector):
             "merges",
             "commands_rate_limited",
             "requests_refused_busy",
+            "redirects",
             "handshakes_accepted",
         ):
             yield _counter(name, getattr(counters, name))

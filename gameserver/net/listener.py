@@ -130,8 +130,11 @@ class Listener:
             count(self.edge.counters.handshakes_refused, str(status))
         return connection
 
-    async def drain(self, spread_s: float) -> None:
-        """Let nobody in any more, and say goodbye to all, spread over ``spread_s`` seconds."""
+    async def drain(self, spread_s: float, *, elsewhere: bool = False) -> None:
+        """Let nobody in any more, and say goodbye to all, spread over ``spread_s`` seconds.
+
+        They come back here later, or at once to another node.
+        """
         self.edge.admission.is_draining = True
         waiting = list(self.connections)
         steps = max(1, round(spread_s / DRAIN_STEP_S))
@@ -140,6 +143,9 @@ class Listener:
         retry_ms_span = max(1000, 2 * round(spread_s * 1000))
         while waiting:
             for connection in waiting[:per_step]:
+                if elsewhere:
+                    connection.close(CloseCode.MOVED, "going away", 0)
+                    continue
                 retry_ms = DRAIN_RETRY_MS_MIN + round(retry_ms_span * self.edge.phase())
                 connection.close(CloseCode.GOING_AWAY, "going away", retry_ms)
             del waiting[:per_step]

@@ -6,7 +6,7 @@ It is given the room host, the services and the clock, and makes the rest of the
 import asyncio
 import random
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,9 +19,11 @@ from gameserver.net.jobs import Jobs
 from gameserver.net.limits import Admission
 from gameserver.net.listener import Listener, check_free
 from gameserver.net.pages import Pages
+from gameserver.net.relay import Relay
 from gameserver.net.wheel import Wheel
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.metrics import Metrics
+from protocol import codec
 
 # Files that are no connections of players: listening sockets, storage, logs, libraries.
 OTHER_FILES = 256
@@ -34,6 +36,8 @@ class Inside:
     """What the edge leads to.
 
     ``unready`` returns why rooms cannot be served just now (starting, storage away), or "".
+    ``whereabouts`` lets clients see rooms of other nodes without leaving this one (see `Relay`);
+    without it they are redirected.
     """
 
     host: Host
@@ -41,6 +45,7 @@ class Inside:
     metrics: Metrics
     clock: Clock
     unready: Callable[[], str]
+    whereabouts: Callable[[int], str | None] | None = None
 
 
 class NetServer:
@@ -59,7 +64,10 @@ class NetServer:
             origins=settings.origin,
         )
         self._pages = Pages()
-        dispatcher = Dispatcher(self.edge, inside.host, inside.services, Jobs(tasks))
+        find = inside.whereabouts
+        self.relay = None if find is None else Relay(self.edge, find)
+        jobs = Jobs(tasks)
+        dispatcher = Dispatcher(self.edge, inside.host, inside.services, jobs, self.relay)
         self.listener = Listener(self.edge, dispatcher, self._pages)
         exposition = Exposition(inside.metrics, self.edge.counters, self.edge.admission)
         self._admin = Admin(exposition, self._unready)
@@ -90,9 +98,19 @@ class NetServer:
         self.port = await self.listener.start(self._settings.host, self._settings.port)
         log.info("listening_started", host=self._settings.host, port=self.port)
 
-    async def drain(self, spread_s: float) -> None:
-        """Let nobody in any more and say goodbye to all, spread over ``spread_s`` seconds."""
-        await self.listener.drain(spread_s)
+    async def drain(self, spread_s: float, *, elsewhere: bool = False) -> None:
+        """Let nobody in any more and say goodbye to all, spread over ``spread_s`` seconds.
+
+        They come back here later, or at once to another node.
+        """
+        await self.listener.drain(spread_s, elsewhere=elsewhere)
+
+    def tell_urls(self, urls: Sequence[str]) -> None:
+        """Tell everybody the addresses of other nodes."""
+        told = codec.nodes(urls)
+        for connection in self.listener.connections:
+            if connection.is_open:
+                connection.send(told)
 
     def refuse(self) -> None:
         """Let nobody in any more; who is connected stays."""

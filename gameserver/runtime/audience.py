@@ -78,9 +78,13 @@ class Audience:
 
     def leave(self, opened: OpenRoom, viewer: Viewer, code: LeftCode) -> None:
         """Show a room to a viewer no more, and say why."""
+        self.dismiss(opened, viewer, codec.left(opened.row.room_id, code))
+
+    def dismiss(self, opened: OpenRoom, viewer: Viewer, farewell: bytes) -> None:
+        """Show a room to a viewer no more; the last that it hears is ``farewell``."""
         self._forget(opened, viewer)
         viewer.left(opened.row.room_id)
-        viewer.send(codec.left(opened.row.room_id, code))
+        viewer.send(farewell)
 
     def lose(self, viewer: Viewer) -> list[OpenRoom]:
         """Forget a viewer that is gone; return the rooms that have to hear of it."""

@@ -31,6 +31,7 @@ from persistence.interfaces import (
 
 COMMIT_TIMEOUT_S = 3.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.05, 1.0
+SLOW_MS = 500
 CLOCK_INTERVAL_NS = 1_000_000_000
 WORKS_WAITING_MAX = 20_000  # Rooms pause long before, by slots; this is the last resort.
 SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
@@ -67,6 +68,7 @@ class Committer:
         self._clock_due_ns = 0
         self.beat = 0
         self.behind_since_ns: int | None = None
+        self._unsteady_ns: int | None = None
         self.release: Release = _nobody
         self.set_aside: SetAside = _nobody
         self.shard_lost: ShardLost = _nobody
@@ -80,6 +82,13 @@ class Committer:
         """Tell whether the commit in flight has been without an answer for so long."""
         since = self.behind_since_ns
         return since is not None and self._clock.now_ns() - since >= for_ms * NS_PER_MS
+
+    def is_steady(self, for_ms: int) -> bool:
+        """Tell whether commits have been answered at once for so long, as far as any were made."""
+        last_ns = self._unsteady_ns
+        return not self.is_behind(SLOW_MS) and (
+            last_ns is None or self._clock.now_ns() - last_ns >= for_ms * NS_PER_MS
+        )
 
     def submit(self, works: Sequence[Work], beat: int) -> None:
         """Take the works of a slot (perhaps none) that ended at this beat."""
@@ -180,6 +189,8 @@ class Committer:
         finally:
             self.behind_since_ns = None
         now_ns = self._clock.now_ns()
+        if now_ns - began_ns >= SLOW_MS * NS_PER_MS:
+            self._unsteady_ns = now_ns
         self._metrics.commits_total += 1
         self._metrics.commit_ms.observe((now_ns - began_ns) / NS_PER_MS)
         return answer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import Random
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from gameserver.engine.ticking import RoomBroken
 from gameserver.engine.window import body_digest
 from gameserver.runtime.audience import Audience
 from gameserver.runtime.clock import NS_PER_MS, Clock
+from gameserver.runtime.closing import Closing
 from gameserver.runtime.committer import Committer
 from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
@@ -62,15 +64,16 @@ class RoomHost:
         self._metrics: Metrics = opening.metrics
         self._keeper: ShardKeeper = opening.keeper
         self.audience = Audience()
+        self.closing = Closing(opening, self.audience)
         self.releaser = Releaser(
-            clock, self._metrics, self.audience, (self._activate, self._close_room, snapshots.keep)
+            clock, self._metrics, self.audience, (self._activate, self.closing.end, snapshots.keep)
         )
-        self.on_ended: Callable[[int], None] = lambda room_id: None
+        self.on_settled: Callable[[], None] = lambda: None
         self._active: list[dict[OpenRoom, None]] = [{} for _ in range(SLOTS)]
         self._due: list[list[tuple[int, int]]] = [[] for _ in range(SLOTS)]
         committer.release = self._release
-        committer.set_aside = self._set_aside
-        committer.shard_lost = self._shard_lost
+        committer.set_aside = self.closing.set_aside
+        committer.shard_lost = self.closing.shard_lost
         opening.opened = self._begin
 
     # --- What connections ask for.
@@ -95,9 +98,10 @@ class RoomHost:
         if closed_tick is not None and found.wants_refill(closed_tick):
             await self._opening.refill(found, closed_tick)
             if found.gone:
-                return JoinError(ReplyCode.UNAVAILABLE, "the room was closed meanwhile")
+                detail = "the room was closed meanwhile"
+                return JoinError(ReplyCode.UNAVAILABLE, detail, BUSY_RETRY_MS)
         if self.audience.is_waiting_much(viewer):
-            return JoinError(ReplyCode.BUSY, "you wait for many answers")
+            return JoinError(ReplyCode.BUSY, "you wait for many answers", BUSY_RETRY_MS)
         self._expect(Join(found, viewer, request, watch, closed_tick))
         if not watch:
             found.inbox.put(i.Sat(viewer.account))
@@ -196,6 +200,14 @@ class RoomHost:
             opened, account
         )
 
+    def new_room(self, chance: Random) -> tuple[int, int]:
+        """Return an id for a new room, and its shard."""
+        return self._keeper.new_room(chance)
+
+    def has(self, shard: int) -> bool:
+        """Tell whether the rooms of a shard are here."""
+        return shard in self._keeper.owned
+
     # --- The beat.
 
     def run_slot(self, slot: int, beat: int) -> None:
@@ -208,6 +220,9 @@ class RoomHost:
             return
         works: list[Work] = []
         for opened in self._ready(slot, beat):
+            if opened.paused:
+                self._active[slot][opened] = None
+                continue
             if opened.stalled_since_ns is not None:
                 self._active[slot][opened] = None
                 if self._is_stalled(opened):
@@ -239,10 +254,11 @@ class RoomHost:
         try:
             output = room.tick(now, inputs, commands)
         except RoomBroken as error:
-            self._set_aside(opened, str(error))
+            self.closing.set_aside(opened, str(error))
             return None
         self._metrics.ticks_total += 1
         work = Work(opened, output, len(room.seats))
+        opened.in_flight += 1
         if opened.joins:
             self._show(work)
         if opened.leaves:
@@ -287,7 +303,7 @@ class RoomHost:
         try:
             chosen = game.choose(ask, opened.room.settings, self._clock.entropy(SEED_BYTES))
         except Exception as error:
-            self._set_aside(opened, f"nothing was chosen for {ask!r}: {error!r}")
+            self.closing.set_aside(opened, f"nothing was chosen for {ask!r}: {error!r}")
             return
         opened.inbox.put(i.Drawn(ask, chosen))
         self._activate(opened)
@@ -309,36 +325,9 @@ class RoomHost:
         for work in works:
             if not work.opened.gone:
                 await self.releaser.release(work, answer)
-
-    def _shard_lost(self, shard: int) -> None:
-        """Close all rooms of a shard that is not ours any more, and tell their viewers."""
-        for opened in [one for one in self.rooms.values() if one.row.shard == shard]:
-            self._close_room(opened, LeftCode.REMOVED)
-
-    def _set_aside(self, opened: OpenRoom, note: str) -> None:
-        """Drop a room that cannot go on; an operator finds it as it was last durable."""
-        if opened.gone:
-            return
-        log.error("room_set_aside", room_id=opened.row.room_id, game=opened.row.game, note=note)
-        self._metrics.rooms_set_aside_total += 1
-        self._close_room(opened, LeftCode.SET_ASIDE)
-        self._opening.set_aside(opened.row, note)
-
-    def _close_room(self, opened: OpenRoom, code: LeftCode) -> None:
-        if opened.gone:
-            return
-        opened.gone = True
-        self.rooms.pop(opened.row.room_id, None)
-        self._metrics.rooms_open[opened.row.game] -= 1
-        for viewer in tuple(opened.viewers):
-            self.audience.leave(opened, viewer, code)
-        retry_ms = UNAVAILABLE_RETRY_MS if code is LeftCode.REMOVED else -1
-        for asked in tuple(opened.unanswered):
-            self.audience.met(asked)
-            if asked.request is not None:
-                asked.viewer.send(codec.reply_error(asked.request, _REPLY[code], "", retry_ms))
-        if code is LeftCode.ENDED:
-            self.on_ended(opened.row.room_id)
+            work.opened.in_flight -= 1
+            if work.opened.paused:
+                self.on_settled()
 
     # --- Small parts.
 
@@ -384,10 +373,3 @@ class RoomHost:
             if viewer is not None:
                 code = DeferralCode.UNAVAILABLE
                 self._defer(viewer, room_id, command.number, code, UNAVAILABLE_RETRY_MS)
-
-
-_REPLY = {
-    LeftCode.ENDED: ReplyCode.ROOM_ENDED,
-    LeftCode.SET_ASIDE: ReplyCode.ROOM_SET_ASIDE,
-    LeftCode.REMOVED: ReplyCode.UNAVAILABLE,
-}

@@ -1,18 +1,20 @@
 """Which shards this node owns, under which epoch, and how far their clocks have come.
 
-One node owns them all for now. Whoever assigns shards by lease later takes and drops them here.
+Who should own which is not decided here: a node alone takes them all, a cluster assigns them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
+from random import Random
 
-from persistence.interfaces import SHARDS, ShardMark, ShardState, Store
+from persistence.interfaces import INTEGER_MAX, ShardMark, ShardState, Store
+from persistence.ownership import Succession
 
 
-def shard_of(room_id: int) -> int:
+def shard_of(room_id: int, shards: int) -> int:
     """Return the shard that a room belongs to; room ids are random, so shards fill evenly."""
-    return room_id % SHARDS
+    return room_id % shards
 
 
 class OwnedShard:
@@ -30,21 +32,31 @@ class OwnedShard:
 
 
 class ShardKeeper:
-    """The shards that are ours.
+    """The shards that are ours, of ``shards`` in all.
 
     ``refused`` are those that nobody should serve, because their database went backwards.
     """
 
-    def __init__(self, store: Store, node: str) -> None:
+    def __init__(self, store: Store, node: str, shards: int) -> None:
         self._store = store
         self.node = node
+        self.shards = shards
         self.owned: dict[int, OwnedShard] = {}
         self.refused: set[int] = set()
 
-    async def take(self, shards: Sequence[int], beat: int) -> None:
-        """Become the owner of these shards: from now on nobody else can commit for them."""
-        for state in await self._store.take_shards(self.node, shards):
-            self.owned[state.shard] = OwnedShard(state, beat)
+    async def take(
+        self, shards: Collection[int], beat: Callable[[], int], succession: Succession | None = None
+    ) -> list[int]:
+        """Become the owner of these shards: from now on nobody else can commit for them.
+
+        With a succession only of those that it allows. Returns those that are ours now and were
+        not before.
+        """
+        wanted = sorted(set(shards) - self.owned.keys() - self.refused)
+        states = await self._store.take_shards(self.node, wanted, succession) if wanted else ()
+        for state in states:
+            self.owned[state.shard] = OwnedShard(state, beat())
+        return [state.shard for state in states]
 
     def advance(self, mark: ShardMark) -> None:
         """Move on a shard's head: what the mark says was committed."""
@@ -53,9 +65,19 @@ class ShardKeeper:
             owned.head = mark.next_head
             owned.link += 1
 
+    def new_room(self, chance: Random) -> tuple[int, int]:
+        """Return an id for a new room and its shard, one of ours if we have any."""
+        shard = chance.choice(sorted(self.owned) or range(self.shards))
+        room_id = shard + self.shards * chance.randrange(1, (INTEGER_MAX - shard) // self.shards)
+        return room_id, shard
+
     def drop(self, shard: int) -> None:
         """Forget a shard that has another owner."""
         self.owned.pop(shard, None)
+
+    def right(self, owned: OwnedShard) -> ShardMark:
+        """Return the right to write to a shard what moves neither its clock nor its head."""
+        return ShardMark(owned.shard, owned.epoch, 0, owned.head, owned.head)
 
     def mark(self, owned: OwnedShard, beat: int, next_head: bytes) -> ShardMark:
         """Return the right to write to a shard at this beat."""

@@ -51,6 +51,12 @@ class Metrics:
         self.resumed_gapless_total = 0
         self.resumed_full_total = 0
         self.caught_up_total = 0
+        self.handovers_total = 0
+        self.directory_failures_total = 0
+        self.takeovers_total: dict[str, int] = {}  # Of shards, by cause.
+        self.nodes_live = 1
+        self.shards_owned = 0
+        self.lease_lag_ms = 0
         self.commands_total: dict[tuple[str, str], int] = {}
         self.command_latency_ms: dict[str, Histogram] = {}
         self.deferred_total: dict[str, int] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -26,6 +26,8 @@ RECOVER_TIMEOUT_S = 600.0
 SET_ASIDE_TIMEOUT_S = 5.0
 RETRY_S = 1.0
 NOTE_CHARS_MAX = 1000
+UNAVAILABLE_RETRY_MS = 1_000
+UNOWNED_RETRY_MS = 60  # Another node is about to take it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class JoinError:
 
     code: ReplyCode
     detail: str = ""
+    retry_ms: int = -1
 
 
 class Opening:
@@ -55,6 +58,7 @@ class Opening:
         self.keeper = keeper
         self.metrics = metrics
         self.opened: Callable[[OpenRoom], None] = _nobody
+        self.resting: set[int] = set()  # Shards that are about to be handed over.
         self._store = store
         self._recovery = recovery
         self._rooms_max, self._ring_ticks = limits
@@ -79,12 +83,17 @@ class Opening:
                 return await self._open(row)
         except (StorageError, TimeoutError) as error:
             log.warning("room_not_opened", room_id=row.room_id, error=repr(error))
-            return JoinError(ReplyCode.UNAVAILABLE, "the room cannot be opened now")
+            detail = "the room cannot be opened now"
+            return JoinError(ReplyCode.UNAVAILABLE, detail, UNAVAILABLE_RETRY_MS)
         except RecoveryFailed as error:
             log.error("room_set_aside", room_id=row.room_id, game=row.game, note=str(error))
             self.metrics.rooms_set_aside_total += 1
             self.set_aside(row, str(error))
             return JoinError(ReplyCode.ROOM_SET_ASIDE)
+
+    def of_shards(self, shards: Collection[int]) -> list[OpenRoom]:
+        """Return the open rooms of these shards."""
+        return [opened for opened in self.rooms.values() if opened.row.shard in shards]
 
     async def recover(self, row: RoomRow) -> None:
         """Open a room that was open before, so that what is due in it goes on, however late."""
@@ -105,9 +114,10 @@ class Opening:
             # Nothing is wrong with it: it waits for a start that offers its game again.
             return JoinError(ReplyCode.UNKNOWN_GAME, row.game)
         if row.shard not in self.keeper.owned:
-            return JoinError(ReplyCode.UNAVAILABLE, "another node has this room")
+            return JoinError(ReplyCode.UNAVAILABLE, "this node has not this room", UNOWNED_RETRY_MS)
         if len(self.rooms) >= self._rooms_max:
-            return JoinError(ReplyCode.BUSY, "this node has all the rooms that it may")
+            detail = "this node has all the rooms that it may"
+            return JoinError(ReplyCode.BUSY, detail, UNAVAILABLE_RETRY_MS)
         return None
 
     @asynccontextmanager
@@ -138,6 +148,7 @@ class Opening:
         closed = self._closed(current)
         if closed is not None:  # The shard was lost meanwhile, or other rooms took all places.
             return closed
+        opened.paused = row.shard in self.resting
         self.opened(opened)
         return JoinError(ReplyCode.ROOM_SET_ASIDE) if opened.gone else opened
 

@@ -34,14 +34,14 @@ class Releaser:
         audience: Audience,
         then: tuple[
             Callable[[OpenRoom], None],
-            Callable[[OpenRoom, LeftCode], None],
+            Callable[[OpenRoom], None],
             Callable[[Work], None],
         ],
     ) -> None:
         self._clock = clock
         self._metrics = metrics
         self._audience = audience
-        self._activate, self._close_room, self._keep_snapshot = then
+        self._activate, self._end_room, self._keep_snapshot = then
         self.on_balances: OnBalances = lambda balances: None
         self._writes = 0
 
@@ -68,8 +68,7 @@ class Releaser:
             self._activate(opened)
         self._keep_snapshot(work)
         if output.ended:
-            self._metrics.rooms_ended_total += 1
-            self._close_room(opened, LeftCode.ENDED)
+            self._end_room(opened)
 
     async def _deliver(self, opened: OpenRoom, work: Work) -> None:
         output = work.output

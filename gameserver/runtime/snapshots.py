@@ -99,7 +99,7 @@ class Snapshots:
         for one in taken:
             owned = self._keeper.owned.get(one.opened.row.shard)
             if owned is not None:
-                marks[owned.shard] = self._keeper.mark(owned, 0, owned.head)
+                marks[owned.shard] = self._keeper.right(owned)
         if sum(len(one.state) for one in taken) < LARGE_BYTES:
             rows = self._rows(taken)
         else:  # Hashing, compressing and sealing let go of the interpreter.

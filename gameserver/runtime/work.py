@@ -68,7 +68,8 @@ class OpenRoom:
     ``joins`` and ``leaves`` wait for its next tick, ``unanswered`` are those too that a tick has
     taken. ``seats_told`` is how many seats were taken at its last durable tick, ``names`` those of
     who sits there now. ``stalled_since_ns`` is since when its works wait for a lock; while they do
-    it does not tick.
+    it does not tick. Nor does it while ``paused``, when it is about to be handed over;
+    ``in_flight`` counts the works that are not known to be durable.
     """
 
     row: RoomRow
@@ -89,6 +90,8 @@ class OpenRoom:
     snapshot_tick: int = 0
     active: bool = False
     stalled_since_ns: int | None = None
+    paused: bool = False
+    in_flight: int = 0
     gone: bool = False
 
     def highest_number(self, account: int) -> int:

@@ -5,8 +5,9 @@
         TokenInvalid     it was not signed by us, or not for this
         TokenExpired     it was good once
 
-A token proves an account and nothing else. It is an EdDSA JWT; the algorithm is fixed here and
-never taken from the token. Tokens are not logged and not kept.
+A token proves an account and nothing else. A ticket proves that another node sent an account here
+a moment ago. Both are EdDSA JWTs; the algorithm is fixed here and never taken from them. They are
+not logged and not kept.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from protocol.messages import INT_MAX
 ALGORITHM = "EdDSA"
 ISSUER = "gameserver"
 AUDIENCE = "gameserver:play"
+TICKET_AUDIENCE = "gameserver:node:"  # And the name of the node.
+TICKET_LIFE_S = 10
 GUEST_LIFE_S = 30 * 24 * 3600
 # Other machines' clocks may be off by this much.
 LEEWAY_S = 30
@@ -45,7 +48,7 @@ class TokenExpired(TokenRefused):
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """Somebody who may come in, and the token to come back with."""
+    """Somebody who may come in, and the token to come back with, or "" to keep what they have."""
 
     account: int
     name: str
@@ -53,7 +56,7 @@ class Entrance:
 
 
 class Accounts:
-    """Makes guests and recognises them.
+    """Makes guests and recognises them, at the ``node`` for which tickets are good.
 
     ``chance`` is the system's, which nobody can predict, but in simulations.
     """
@@ -67,6 +70,7 @@ class Accounts:
         play_money_minor: int,
         chance: Random | None = None,
     ) -> None:
+        self.node = ""
         self._store = store
         self._key = key
         self._public_key = key.public_key()
@@ -85,11 +89,13 @@ class Accounts:
 
     async def returning(self, token: str) -> Entrance:
         """Recognise the owner of a token; raise TokenRefused."""
-        account, expires_s = self._claims(token)
+        account, expires_s, is_ticket = self._claims(token)
         persons = await self._store.persons((account,))
         if not persons:
             raise TokenInvalid("the account is not known")
-        if expires_s - self._now_s() < GUEST_LIFE_S // 2:
+        if is_ticket:
+            token = ""
+        elif expires_s - self._now_s() < GUEST_LIFE_S // 2:
             token = self.token(account)
         return Entrance(account, persons[0].name, token)
 
@@ -99,25 +105,34 @@ class Accounts:
 
     def token(self, account: int) -> str:
         """Return a new token for an account."""
+        return self._signed(account, AUDIENCE, GUEST_LIFE_S)
+
+    def ticket(self, account: int, node: str) -> str:
+        """Return what lets an account in at another node, for a moment."""
+        return self._signed(account, TICKET_AUDIENCE + node, TICKET_LIFE_S)
+
+    def _signed(self, account: int, audience: str, life_s: int) -> str:
         now_s = self._now_s()
         claims = {
             "iss": ISSUER,
-            "aud": AUDIENCE,
+            "aud": audience,
             "sub": str(account),
             "iat": now_s,
-            "exp": now_s + GUEST_LIFE_S,
+            "exp": now_s + life_s,
             "jti": self._chance.randbytes(TOKEN_ID_BYTES).hex(),
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
-    def _claims(self, token: str) -> tuple[int, int]:
+    def _claims(self, token: str) -> tuple[int, int, bool]:
+        """Return the account, when its proof expires, and whether that is a ticket."""
+        ticket_audience = TICKET_AUDIENCE + self.node
         try:
             claims = jwt.decode(
                 token,
                 self._public_key,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
-                audience=AUDIENCE,
+                audience=[AUDIENCE, ticket_audience],
                 # Times are compared below, by the clock that we were given.
                 options={
                     "require": list(REQUIRED_CLAIMS),
@@ -136,7 +151,7 @@ class Accounts:
             raise TokenInvalid("the token is from the future")
         if expires_s <= now_s - LEEWAY_S:
             raise TokenExpired("the token has expired")
-        return _account(subject), expires_s
+        return _account(subject), expires_s, claims["aud"] != AUDIENCE
 
 
 def _account(subject: object) -> int:

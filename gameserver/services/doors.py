@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gameserver.runtime.cluster import Place
 from gameserver.runtime.viewers import Viewer
 from gameserver.services.lobby import Lobby
-from gameserver.services.refusals import UNAVAILABLE_RETRY_MS, Refusal
+from gameserver.services.refusals import Refusal
 from persistence.interfaces import RoomRow, RoomStatus
 from protocol.messages import Join, JoinBy, ReplyCode, Resume
 
@@ -23,7 +24,6 @@ _CLOSED = {
     RoomStatus.ENDED: ReplyCode.ROOM_ENDED,
     RoomStatus.SET_ASIDE: ReplyCode.ROOM_SET_ASIDE,
 }
-_PASSING = frozenset({ReplyCode.UNAVAILABLE, ReplyCode.BUSY})
 
 
 class JoinRefused(Protocol):
@@ -33,6 +33,8 @@ class JoinRefused(Protocol):
     def code(self) -> ReplyCode: ...
     @property
     def detail(self) -> str: ...
+    @property
+    def retry_ms(self) -> int: ...
 
 
 class Rooms(Protocol):
@@ -53,15 +55,45 @@ class Visitor:
     has_gone: Callable[[], bool]
 
 
-class Doors:
-    """Lets people into rooms."""
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another node has the room: its address, and a ticket that lets this visitor in there."""
 
-    def __init__(self, rooms: Rooms, lobby: Lobby) -> None:
+    room_id: int
+    node: str
+    url: str
+    ticket: str
+
+
+Answer = Refusal | Elsewhere | None
+
+
+class Way(Protocol):
+    """The way to rooms that other nodes have."""
+
+    def to(self, shard: int) -> Place | None:
+        """Return who serves a shard, if it is another node."""
+
+    def ticket(self, account: int, node: str) -> str:
+        """Return what lets an account in at a node, for a moment."""
+
+    def urls(self) -> tuple[str, ...]:
+        """Return the addresses of other nodes."""
+
+
+class Doors:
+    """Lets people into rooms, or leads them to the node that has theirs.
+
+    What is not None in its answers is for the caller to tell; else the answer comes from the room.
+    """
+
+    def __init__(self, rooms: Rooms, lobby: Lobby, way: Way | None = None) -> None:
         self._rooms = rooms
         self._lobby = lobby
+        self._way = way
 
-    async def join(self, visitor: Visitor, message: Join) -> Refusal | None:
-        """Take a seat, or watch; None if the answer comes from the room."""
+    async def join(self, visitor: Visitor, message: Join) -> Answer:
+        """Take a seat, or watch."""
         if message.by == JoinBy.ANY:
             return await self._join_any(visitor, message)
         if isinstance(message.value, int):
@@ -70,14 +102,14 @@ class Doors:
             row = await self._lobby.by_code(message.value)
         return await self._enter(visitor, message, row, None)
 
-    async def resume(self, visitor: Visitor, message: Resume) -> Refusal | None:
-        """See a room again; None if the answer comes from the room."""
+    async def resume(self, visitor: Visitor, message: Resume) -> Answer:
+        """See a room again."""
         row = await self._lobby.by_id(message.room)
         return await self._enter(visitor, message, row, message.closed_tick)
 
-    async def _join_any(self, visitor: Visitor, message: Join) -> Refusal | None:
+    async def _join_any(self, visitor: Visitor, message: Join) -> Answer:
         tried: frozenset[int] = frozenset()
-        refusal: Refusal | None = None
+        answer: Answer = None
         for _ in range(ANY_ATTEMPTS):
             row = await self._lobby.any(
                 visitor.viewer.account, str(message.value), tried, watch=message.watch
@@ -85,13 +117,13 @@ class Doors:
             if isinstance(row, Refusal):
                 return row
             try:
-                refusal = await self._enter(visitor, message, row, None)
+                answer = await self._enter(visitor, message, row, None)
             finally:
                 self._lobby.placed(row.room_id)
-            if refusal is None or refusal.code not in _TRY_ANOTHER:
-                return refusal
+            if not isinstance(answer, Refusal) or answer.code not in _TRY_ANOTHER:
+                return answer
             tried |= {row.room_id}
-        return refusal
+        return answer
 
     async def _enter(
         self,
@@ -99,9 +131,13 @@ class Doors:
         message: Join | Resume,
         row: RoomRow | None,
         closed_tick: int | None,
-    ) -> Refusal | None:
+    ) -> Answer:
         if row is None:
             return Refusal(ReplyCode.NOT_FOUND)
+        place = None if self._way is None else self._way.to(row.shard)
+        if self._way is not None and place is not None:
+            ticket = self._way.ticket(visitor.viewer.account, place.node)
+            return Elsewhere(row.room_id, place.node, place.url, ticket)
         if row.game not in self._lobby.games:
             return Refusal(ReplyCode.UNKNOWN_GAME, row.game)
         if row.status != RoomStatus.OPEN:
@@ -116,5 +152,4 @@ class Doors:
             self._rooms.lost(visitor.viewer)
         if refused is None:
             return None
-        retry_ms = UNAVAILABLE_RETRY_MS if refused.code in _PASSING else -1
-        return Refusal(refused.code, refused.detail, retry_ms)
+        return Refusal(refused.code, refused.detail, refused.retry_ms)

@@ -1,22 +1,23 @@
 """Which rooms there are: making them, finding them, placing somebody who takes any.
 
-It writes a room's row and knows who made how many. It knows no state of rooms; whoever hosts them
-opens those that were made, and says how many seats are taken.
+It writes a room's row. It knows no state of rooms: whoever hosts them here opens those that were
+made, and says how many seats are taken; the index says so of those that other nodes have.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random, SystemRandom
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from gameserver.engine.game import Game
 from gameserver.engine.room import decode_settings
-from gameserver.runtime.keeper import shard_of
 from gameserver.services.refusals import Refusal
+from persistence.directory import DirectoryUnavailable, RoomLine
 from persistence.interfaces import (
     ROOM_CODE_CHARS,
     RoomRow,
@@ -25,7 +26,7 @@ from persistence.interfaces import (
     Store,
     TooManyRooms,
 )
-from protocol.messages import INT_MAX, ReplyCode
+from protocol.messages import ReplyCode
 
 # No vowels, so that no words arise; none of the letters that are taken for digits or each other.
 CODE_LETTERS = "BCDFGHJKMNPQRSTVWXZ"
@@ -34,6 +35,10 @@ CREATE_ATTEMPTS = 8
 CREATE_KEY_BYTES = 16
 # How long a list of rooms is used again when many ask for any room at once.
 LIST_LIFE_NS = 1_000_000_000
+PLACES_MAX = 8
+INDEX_TIMEOUT_S = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class Occupancy(Protocol):
@@ -48,8 +53,22 @@ class Occupancy(Protocol):
     def has_seat(self, room_id: int, account: int) -> bool:
         """Tell whether an account sits in the room, or is about to."""
 
+    def new_room(self, chance: Random) -> tuple[int, int]:
+        """Return an id for a new room, and its shard: one that this node has, if it has any."""
+
+    def has(self, shard: int) -> bool:
+        """Tell whether this node has a shard."""
+
     async def prepare(self, row: RoomRow) -> None:
         """Open the room now, if it can be, and not when somebody first comes."""
+
+
+class Index(Protocol):
+    """Where the rooms of all nodes can be found. May raise DirectoryUnavailable."""
+
+    async def listed(self, game: str | None, limit: int) -> tuple[RoomLine, ...]: ...
+    async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]: ...
+    async def lines(self, room_ids: Sequence[int]) -> tuple[RoomLine, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +83,15 @@ class LobbyLimits:
 class Listing:
     """A room as lists show it."""
 
-    row: RoomRow
+    room_id: int
+    code: str
+    game: str
     seats_taken: int
     seats_max: int
 
 
 class Lobby:
-    """The rooms of this server.
+    """The rooms of this server, and of the other nodes if it is given their ``index``.
 
     ``chance`` is the system's, which nobody can predict, but in simulations.
     """
@@ -91,21 +112,26 @@ class Lobby:
         self._limits = limits
         self._now_ns = now_ns
         self._chance = chance or SystemRandom()
-        # Rooms that have not ended, by the creator's key; as many as rooms_max allows.
-        self._rows: dict[int, RoomRow] = {}
-        self._room_by_key: dict[tuple[int, bytes], int] = {}
-        self._count_by_account: dict[int, int] = {}
+        self.index: Index | None = None
+        # Open rooms that this node had, with their shards; about as many as rooms_max allows.
+        self._known: dict[int, RoomRow] = {}
         # By game: the newest listed rooms and when they were asked for.
         self._listed: dict[str, tuple[int, list[RoomRow]]] = {}
         self._placing_locks = {name: asyncio.Lock() for name in games}
         # Seats given out to players who have not reached their room yet.
         self._placing: dict[int, int] = {}
 
-    async def start(self) -> None:
-        """Learn which rooms there are."""
-        limit = self._limits.rooms_max
-        for row in await self._store.rooms(None, listed=False, limit=limit):
-            self._note(row)
+    @property
+    def known(self) -> list[RoomRow]:
+        """Return the open rooms of this node, those included that nobody has joined yet."""
+        gone = [one.room_id for one in self._known.values() if not self._occupancy.has(one.shard)]
+        for room_id in gone:
+            del self._known[room_id]
+        return list(self._known.values())
+
+    def note(self, rows: Collection[RoomRow]) -> None:
+        """Learn of open rooms that this node has."""
+        self._known.update((row.room_id, row) for row in rows)
 
     async def create(
         self, account: int, game_name: str, key: bytes, *, listed: bool, settings: bytes
@@ -114,30 +140,23 @@ class Lobby:
         game = self.games.get(game_name)
         if game is None:
             return Refusal(ReplyCode.UNKNOWN_GAME, game_name)
-        standing = self._room_by_key.get((account, key))
-        if standing is not None:
-            return self._rows[standing]
         try:
             chosen = msgspec.msgpack.encode(decode_settings(game, settings))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
             return Refusal(ReplyCode.BAD_SETTINGS, str(error))
-        if len(self._rows) >= self._limits.rooms_max:
-            return Refusal(ReplyCode.TOO_MANY_ROOMS, "the server has no room for another one")
-        if self._count_by_account.get(account, 0) >= self._limits.rooms_per_account_max:
-            return Refusal(ReplyCode.TOO_MANY_ROOMS, "rooms you made before have not ended")
-
-        # Counted before the wait, so that requests at the same time do not pass together.
-        self._add_to_count(account, 1)
+        is_full = len(self._known) >= self._limits.rooms_max <= len(self.known)
+        # A repeat finds its room even then.
+        most = 0 if is_full else self._limits.rooms_per_account_max
         try:
-            row = await self._create(account, game, key, listed=listed, settings=chosen)
+            row = await self._create(self._row(account, game, key, chosen, listed=listed), most)
         except TooManyRooms:
-            return Refusal(ReplyCode.TOO_MANY_ROOMS, "rooms you made before have not ended")
-        finally:
-            self._add_to_count(account, -1)
-        self._note(row)
-        # Else a room to which nobody ever comes would never know that it is empty, and stand for
-        # ever: a few guests who make rooms and go would use up all that a server may have.
-        await self._occupancy.prepare(row)
+            what = "the server has no room for another one" if is_full else "yours have not ended"
+            return Refusal(ReplyCode.TOO_MANY_ROOMS, what)
+        if row.status == RoomStatus.OPEN:
+            self.note((row,))
+            # Else a room to which nobody ever comes would never know that it is empty, and stand
+            # for ever: a few guests who make rooms and go would use up all that a server may have.
+            await self._occupancy.prepare(row)
         return row
 
     async def any(
@@ -156,7 +175,7 @@ class Lobby:
                 row
                 for row in await self._newest(game_name)
                 if row.room_id not in tried and self._is_open_to(account, row, watch=watch)
-            ]
+            ] or await self._elsewhere(game_name, tried)
             if rows:
                 # The fullest, so that people meet; of several the newest.
                 row = max(rows, key=partial(self._attraction, account, watch=watch))
@@ -191,47 +210,91 @@ class Lobby:
         if game_name and game_name not in self.games:
             return Refusal(ReplyCode.UNKNOWN_GAME, game_name)
         rows = await self._store.rooms(game_name or None, listed=True, limit=LIST_MAX)
-        return tuple(
-            self.listing(row)
-            for row in rows
-            if row.status == RoomStatus.OPEN and row.game in self.games
+        rows = tuple(
+            row for row in rows if row.status == RoomStatus.OPEN and row.game in self.games
+        )
+        return await self.listings(rows)
+
+    async def listings(self, rows: Sequence[RoomRow]) -> tuple[Listing, ...]:
+        """Return the lines of rooms in a list."""
+        remote = [row.room_id for row in rows if not self._occupancy.has(row.shard)]
+        lines = {line.room_id: line for line in await self._lines(remote)}
+        return tuple(self._listing(row, lines.get(row.room_id)) for row in rows)
+
+    def is_here(self, shard: int) -> bool:
+        """Tell whether the rooms of a shard are this node's."""
+        return self._occupancy.has(shard)
+
+    def closed(self, room_id: int) -> None:
+        """Learn that a room is closed for good: it has ended, durably, or was set aside."""
+        self._known.pop(room_id, None)
+
+    def line(self, row: RoomRow) -> Listing:
+        """Return the line of a room that is here."""
+        return self._listing(row, None)
+
+    def _listing(self, row: RoomRow, line: RoomLine | None) -> Listing:
+        game = self.games.get(row.game)
+        seats_max = game.seats_max if game else 0
+        here = self._occupancy.seats(row.room_id)
+        seats = here or ((line.seats_taken, line.seats_max) if line else (0, seats_max))
+        return Listing(row.room_id, row.code, row.game, *seats)
+
+    def _row(
+        self, account: int, game: Game[Any], key: bytes, settings: bytes, *, listed: bool
+    ) -> RoomRow:
+        room_id, shard = self._occupancy.new_room(self._chance)
+        return RoomRow(
+            room_id=room_id,
+            shard=shard,
+            code="".join(self._chance.choices(CODE_LETTERS, k=ROOM_CODE_CHARS)),
+            game=game.name,
+            rules_version=game.rules_version,
+            creator=account,
+            create_key=key,
+            listed=listed,
+            settings=settings,
         )
 
-    def listing(self, row: RoomRow) -> Listing:
-        """Return a room's line in a list."""
-        game = self.games.get(row.game)
-        seats = self._occupancy.seats(row.room_id)
-        return Listing(row, *(seats or (0, game.seats_max if game else 0)))
-
-    def ended(self, room_id: int) -> None:
-        """Learn that a room has ended, durably."""
-        row = self._rows.pop(room_id, None)
-        if row is not None:
-            del self._room_by_key[row.creator, row.create_key]
-            self._add_to_count(row.creator, -1)
-
-    async def _create(
-        self, account: int, game: Game[Any], key: bytes, *, listed: bool, settings: bytes
-    ) -> RoomRow:
+    async def _create(self, wanted: RoomRow, creator_rooms_max: int) -> RoomRow:
         for _ in range(CREATE_ATTEMPTS):
-            room_id = 1 + self._chance.randrange(INT_MAX)
-            row = await self._store.create_room(
-                RoomRow(
-                    room_id=room_id,
-                    shard=shard_of(room_id),
-                    code="".join(self._chance.choices(CODE_LETTERS, k=ROOM_CODE_CHARS)),
-                    game=game.name,
-                    rules_version=game.rules_version,
-                    creator=account,
-                    create_key=key,
-                    listed=listed,
-                    settings=settings,
-                ),
-                self._limits.rooms_per_account_max,
-            )
+            row = await self._store.create_room(wanted, creator_rooms_max)
             if row is not None:
                 return row
+            room_id, shard = self._occupancy.new_room(self._chance)
+            code = "".join(self._chance.choices(CODE_LETTERS, k=ROOM_CODE_CHARS))
+            wanted = replace(wanted, room_id=room_id, shard=shard, code=code)
         raise StorageUnavailable("no free room code was found")
+
+    async def _elsewhere(self, game_name: str, tried: frozenset[int]) -> Sequence[RoomRow]:
+        """Return a room with a free seat that another node has, if the index knows any."""
+        if self.index is None:
+            return ()
+        try:
+            async with asyncio.timeout(INDEX_TIMEOUT_S):
+                lines = await self.index.places(game_name, PLACES_MAX)
+        except (DirectoryUnavailable, TimeoutError) as error:
+            log.warning("index_not_read", error=repr(error))
+            return ()
+        for line in lines:
+            if line.room_id in tried or self._placing.get(line.room_id, 0) + line.seats_taken >= (
+                line.seats_max
+            ):
+                continue
+            row = await self._store.room(line.room_id)
+            if row is not None and row.status == RoomStatus.OPEN and row.listed:
+                return (row,)
+        return ()
+
+    async def _lines(self, room_ids: Sequence[int]) -> tuple[RoomLine, ...]:
+        if self.index is None or not room_ids:
+            return ()
+        try:
+            async with asyncio.timeout(INDEX_TIMEOUT_S):
+                return await self.index.lines(room_ids)
+        except (DirectoryUnavailable, TimeoutError) as error:
+            log.warning("index_not_read", error=repr(error))
+            return ()
 
     async def _newest(self, game_name: str) -> tuple[RoomRow, ...]:
         now_ns = self._now_ns()
@@ -242,9 +305,9 @@ class Lobby:
         return tuple(rows)
 
     def _is_open_to(self, account: int, row: RoomRow, *, watch: bool) -> bool:
-        if row.status != RoomStatus.OPEN or watch:
-            return row.status == RoomStatus.OPEN
-        return self._sits(account, row) or self._claimed(row) < self.listing(row).seats_max
+        if row.status != RoomStatus.OPEN or not (watch or self._occupancy.has(row.shard)):
+            return False  # How full it is elsewhere, the index knows.
+        return watch or self._sits(account, row) or self._claimed(row) < self.line(row).seats_max
 
     def _attraction(self, account: int, row: RoomRow, *, watch: bool) -> tuple[bool, int]:
         return not watch and self._sits(account, row), self._claimed(row)
@@ -254,16 +317,3 @@ class Lobby:
 
     def _claimed(self, row: RoomRow) -> int:
         return self._occupancy.seats_claimed(row.room_id) + self._placing.get(row.room_id, 0)
-
-    def _note(self, row: RoomRow) -> None:
-        if row.status != RoomStatus.ENDED and row.room_id not in self._rows:
-            self._rows[row.room_id] = row
-            self._room_by_key[row.creator, row.create_key] = row.room_id
-            self._add_to_count(row.creator, 1)
-
-    def _add_to_count(self, account: int, difference: int) -> None:
-        count = self._count_by_account.get(account, 0) + difference
-        if count:
-            self._count_by_account[account] = count
-        else:
-            del self._count_by_account[account]

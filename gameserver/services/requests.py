@@ -155,7 +155,9 @@ class Requests:
 
     async def _find(self, _account: int, body: Find) -> Answer:
         row = await self._lobby.by_code(body.code)
-        return Refusal(ReplyCode.NOT_FOUND) if row is None else _line(self._lobby.listing(row))
+        if row is None:
+            return Refusal(ReplyCode.NOT_FOUND)
+        return _line((await self._lobby.listings((row,)))[0])
 
     async def _games(self, _account: int, _body: Nothing) -> Answer:
         return [(game.name, game.seats_max, game.title) for game in self._lobby.games.values()]
@@ -198,5 +200,7 @@ class Requests:
 
 
 def _line(listing: Listing) -> tuple[int, str, str, int, int]:
-    row = listing.row
-    return (row.room_id, row.code, row.game, listing.seats_taken, listing.seats_max)
+    return (
+        *(listing.room_id, listing.code, listing.game),
+        *(listing.seats_taken, listing.seats_max),
+    )

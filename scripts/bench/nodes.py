@@ -11,13 +11,19 @@ from gameserver.runtime.keeper import shard_of
 from gameserver.runtime.node import Node, NodeSettings
 from persistence.embedded import EmbeddedPostgres
 from persistence.interfaces import RoomRow, Store
+from persistence.ownership import DEFAULT_SHARDS
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
 from persistence.sealing import Sealer
 
 GAMES = {"keno": keno.GAME()}
 SETTINGS = NodeSettings(
-    name="bench", rooms_max=100_000, ring_ticks=600, snapshot_entries=100, snapshot_ticks=600
+    name="bench",
+    shards=DEFAULT_SHARDS,
+    rooms_max=100_000,
+    ring_ticks=600,
+    snapshot_entries=100,
+    snapshot_ticks=600,
 )
 
 
@@ -56,7 +62,7 @@ def room_row(room_id: int, game: str = "keno") -> RoomRow:
     """Return the row of a room with all settings at their defaults."""
     return RoomRow(
         room_id=room_id,
-        shard=shard_of(room_id),
+        shard=shard_of(room_id, DEFAULT_SHARDS),
         code=f"{room_id:06d}",
         game=game,
         rules_version=GAMES[game].rules_version,

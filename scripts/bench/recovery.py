@@ -61,8 +61,8 @@ async def kept(store: Store, outputs: Sequence[TickOutput]) -> None:
     """Commit the outputs' entries. Their effects are left out: recovery does not read them."""
     row = room_row(ROOM_ID)
     await store.create_room(row)
-    keeper = ShardKeeper(store, "bench")
-    await keeper.take(range(DEFAULT_SHARDS), 0)
+    keeper = ShardKeeper(store, "bench", DEFAULT_SHARDS)
+    await keeper.take(range(DEFAULT_SHARDS), lambda: 0)
     opened = OpenRoom(row, Room(GAMES["keno"], ROOM_ID), Ring(0, 600), 0)
     for first in range(0, len(outputs), ENTRIES_PER_BATCH):
         part = outputs[first : first + ENTRIES_PER_BATCH]
@@ -71,7 +71,7 @@ async def kept(store: Store, outputs: Sequence[TickOutput]) -> None:
         batch = batch_of(first + 1, [Work(opened, one) for one in part], keeper, SEALS, first)
         answer = await store.commit(batch)
         assert answer == CommitAnswer(), "Nobody else owns these shards."
-        keeper.owned[shard_of(ROOM_ID)].head = batch.marks[0].next_head
+        keeper.owned[shard_of(ROOM_ID, DEFAULT_SHARDS)].head = batch.marks[0].next_head
 
 
 async def measured(entries: int, dsn: str | None) -> tuple[int, float]:

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from dataclasses import replace
+from random import Random
 from typing import Any, Self, cast
 
 import msgspec
@@ -24,6 +25,7 @@ from gameserver.services.requests import Requests
 from gameserver.services.wallet import Wallet
 from persistence.interfaces import RoomRow, StorageUnavailable
 from persistence.memory import MemoryStore
+from persistence.ownership import DEFAULT_SHARDS
 from protocol import codec
 from protocol.messages import (
     AnyOutbound,
@@ -69,6 +71,7 @@ class FakeHost:
         self.resyncs: list[int] = []
         self.lost_accounts: list[int] = []
         self.refuse_with: dict[int, Refusal] = {}
+        self.elsewhere: set[int] = set()  # Shards of other nodes.
         self.opening: asyncio.Event | None = None
         self.command_error: Exception | None = None
         self.lost_error: Exception | None = None
@@ -142,6 +145,13 @@ class FakeHost:
 
     def seats_claimed(self, room_id: int) -> int:
         return len(self.viewers.get(room_id, ()))
+
+    def new_room(self, chance: Random) -> tuple[int, int]:
+        room_id = 1 + chance.randrange(2**40)
+        return room_id, room_id % DEFAULT_SHARDS
+
+    def has(self, shard: int) -> bool:
+        return shard not in self.elsewhere
 
     def has_seat(self, room_id: int, account: int) -> bool:
         return any(viewer.account == account for viewer in self.viewers.get(room_id, ()))

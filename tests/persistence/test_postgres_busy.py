@@ -9,6 +9,7 @@ from gameserver.runtime.clock import SystemClock
 from gameserver.runtime.node import Node as RoomNode
 from gameserver.runtime.node import NodeSettings
 from persistence.interfaces import Booking, Hold, Release, Settle, StorageBusy
+from persistence.ownership import DEFAULT_SHARDS
 from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import entry, hold, owner
 from tests.persistence.conftest import OpenStore
@@ -114,7 +115,9 @@ async def test_a_foreign_lock_on_one_rooms_money_leaves_the_other_rooms_quick(ds
     """One room waits for seconds; but for the moment in which that is found out, nobody notices."""
     store = _Shielded(dsn, durable=False)
     await store.start()
-    node = RoomNode(store, GAMES, SEALER, SystemClock(), NodeSettings("n", 100, 600, 100, 600))
+    node = RoomNode(
+        store, GAMES, SEALER, SystemClock(), NodeSettings("n", DEFAULT_SHARDS, 100, 600, 100, 600)
+    )
     await node.start()
     for account in (ANN, BOB):
         await store.create_person(account, "somebody", 100)

@@ -27,6 +27,7 @@ from persistence.interfaces import (
     StorageUnavailable,
 )
 from persistence.memory import MemoryStore
+from persistence.ownership import DEFAULT_SHARDS
 from persistence.sealing import Sealer
 from protocol import codec
 from protocol.messages import Delta, Full, Joined, Left, Outcome, Outcomes, Private
@@ -220,7 +221,7 @@ class Rig:
 def room_row(room_id: int) -> RoomRow:
     return RoomRow(
         room_id=room_id,
-        shard=shard_of(room_id),
+        shard=shard_of(room_id, DEFAULT_SHARDS),
         code=f"{room_id:06d}",
         game="pots",
         rules_version=1,
@@ -246,7 +247,7 @@ async def node_running(
     prepare: Callable[[Node], None] = lambda node: None,
 ) -> AsyncIterator[Rig]:
     """Give a node that runs; at the end it is drained, or with ``crash`` just gone."""
-    settings = NodeSettings(name, 100, 600, snapshot_entries, 600)
+    settings = NodeSettings(name, DEFAULT_SHARDS, 100, 600, snapshot_entries, 600)
     clock = VirtualClock(len(store.batches) + 1)
     node = Node(store, GAMES, SEALER, clock, settings)
     prepare(node)

@@ -1,13 +1,18 @@
 """Rooms made once, found, and filled one after the other."""
 
 import asyncio
+from collections.abc import Sequence
+from random import Random
 
 import msgspec
 
 from gameserver.services.lobby import CODE_LETTERS, LIST_LIFE_NS, Lobby, LobbyLimits
 from gameserver.services.refusals import Refusal
+from persistence.directory import DirectoryUnavailable, RoomLine
 from persistence.interfaces import RoomEnd, RoomRow
 from persistence.memory import MemoryStore
+from persistence.memory_directory import DirectoryWorld, MemoryDirectory
+from persistence.ownership import DEFAULT_SHARDS
 from protocol.messages import ReplyCode
 from tests.persistence.builders import owner
 from tests.services.games import TinyGame
@@ -20,6 +25,7 @@ class Seats:
         self.taken: dict[int, int] = {}
         self.sitting: set[tuple[int, int]] = set()
         self.prepared: list[int] = []
+        self.elsewhere: set[int] = set()  # Shards of other nodes.
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
         taken = self.taken.get(room_id)
@@ -27,6 +33,13 @@ class Seats:
 
     def seats_claimed(self, room_id: int) -> int:
         return self.taken.get(room_id, 0)
+
+    def new_room(self, chance: Random) -> tuple[int, int]:
+        room_id = 1 + chance.randrange(2**40)
+        return room_id, room_id % DEFAULT_SHARDS
+
+    def has(self, shard: int) -> bool:
+        return shard not in self.elsewhere
 
     def has_seat(self, room_id: int, account: int) -> bool:
         return (room_id, account) in self.sitting
@@ -91,7 +104,6 @@ async def test_the_same_key_of_the_same_account_finds_the_same_room() -> None:
 async def test_a_room_that_was_made_is_opened_even_if_nobody_comes() -> None:
     rig = Rig()
     first = await rig.create()
-    await rig.create()
     assert rig.seats.prepared == [first.room_id]
 
 
@@ -99,7 +111,6 @@ async def test_a_repeat_finds_the_room_after_a_restart_too() -> None:
     rig = Rig(rooms_per_account_max=1)
     first = await rig.create()
     again = Rig(rig.store, rooms_per_account_max=1)
-    await again.lobby.start()
     assert await again.create() == first
     assert await again.refused(key=b"other") is ReplyCode.TOO_MANY_ROOMS
 
@@ -125,8 +136,8 @@ async def test_rooms_are_counted_by_account_and_in_all_until_they_end() -> None:
     assert await rig.refused(3) is ReplyCode.TOO_MANY_ROOMS
     host = await owner(rig.store, rows[0].shard)
     await host.commit(ends=[RoomEnd(rows[0].shard, rows[0].room_id)])
-    rig.lobby.ended(rows[0].room_id)
-    rig.lobby.ended(rows[0].room_id)
+    rig.lobby.closed(rows[0].room_id)
+    rig.lobby.closed(rows[0].room_id)
     await rig.create(1, b"x")
     assert await rig.refused(1, b"y") is ReplyCode.TOO_MANY_ROOMS
 
@@ -241,4 +252,84 @@ async def test_lists_show_listed_rooms_with_their_seats() -> None:
     for game in ("", "tiny"):
         listings = await rig.lobby.list(game)
         assert isinstance(listings, tuple)
-        assert [(one.row, one.seats_taken, one.seats_max) for one in listings] == [(row, 1, 2)]
+        assert [(one.room_id, one.seats_taken, one.seats_max) for one in listings] == [
+            (row.room_id, 1, 2)
+        ]
+
+
+async def test_rooms_of_other_nodes_are_listed_with_the_seats_that_the_index_knows() -> None:
+    rig, index = await indexed()
+    row = await rig.create()
+    rig.seats.elsewhere.add(row.shard)
+    assert await seats_listed(rig) == (0, 2)
+    await index.publish([line(row, 1)], (), 1000)
+    assert await seats_listed(rig) == (1, 2)
+
+
+async def test_who_takes_any_room_is_led_to_a_free_seat_at_another_node() -> None:
+    rig, index = await indexed()
+    full, free = await rig.create(1, b"a"), await rig.create(1, b"b")
+    rig.seats.elsewhere |= {full.shard, free.shard}
+    await index.publish([line(full, 2), line(free, 1)], (), 1000)
+    assert await rig.any(7) == free.room_id
+    assert await rig.any(8) not in (full.room_id, free.room_id), "the last seat was given out"
+    rig.lobby.placed(free.room_id)
+    assert await rig.any(9, free.room_id) not in (full.room_id, free.room_id)
+
+
+async def test_without_an_answer_of_the_index_lists_and_places_are_those_of_this_node() -> None:
+    rig, index = await indexed()
+    row = await rig.create()
+    rig.seats.elsewhere.add(row.shard)
+    await index.publish([line(row, 1)], (), 1000)
+    index.is_away = True
+    assert await seats_listed(rig) == (0, 2)
+    assert await rig.any(7) != row.room_id
+
+
+async def test_rooms_that_went_to_another_node_do_not_count_here() -> None:
+    rig = Rig(rooms_max=2)
+    rows = [await rig.create(1, b"a"), await rig.create(1, b"b")]
+    assert await rig.refused(2) is ReplyCode.TOO_MANY_ROOMS
+    assert await rig.create(1, b"b") == rows[1], "a repeat finds its room all the same"
+    rig.seats.elsewhere.add(rows[0].shard)
+    await rig.create(2)
+    assert rows[0] not in rig.lobby.known
+
+
+class AwayIndex(MemoryDirectory):
+    """An index that may be away."""
+
+    is_away = False
+
+    async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]:
+        if self.is_away:
+            raise DirectoryUnavailable
+        return await super().places(game, limit)
+
+    async def lines(self, room_ids: Sequence[int]) -> tuple[RoomLine, ...]:
+        if self.is_away:
+            raise DirectoryUnavailable
+        return await super().lines(room_ids)
+
+
+async def indexed() -> tuple[Rig, AwayIndex]:
+    """Return a lobby with an index of all nodes' rooms."""
+    rig = Rig()
+    index = AwayIndex(DirectoryWorld(), lambda: 0)
+    await index.start("cluster")
+    rig.lobby.index = index
+    return rig, index
+
+
+def line(row: RoomRow, seats_taken: int) -> RoomLine:
+    """Return how a node shows one of its rooms to the others."""
+    return RoomLine(row.room_id, row.code, row.game, row.shard, seats_taken, 2, 1)
+
+
+async def seats_listed(rig: Rig) -> tuple[int, int]:
+    """Return the seats of the only room in the list."""
+    listings = await rig.lobby.list("tiny")
+    assert isinstance(listings, tuple)
+    assert len(listings) == 1
+    return listings[0].seats_taken, listings[0].seats_max

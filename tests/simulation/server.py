@@ -34,6 +34,7 @@ from gameserver.services.lobby import Lobby, LobbyLimits
 from gameserver.services.requests import Requests
 from gameserver.services.wallet import Wallet
 from persistence.interfaces import StorageError
+from persistence.ownership import DEFAULT_SHARDS
 from persistence.sealing import Sealer
 from protocol.messages import AnyInbound, Command
 from tests.simulation.games import Mill
@@ -132,7 +133,12 @@ class Server:
         self._on_command = on_command
         self._told_to_drain = asyncio.Event()
         settings = NodeSettings(
-            name, 50, tuning.ring_ticks, tuning.snapshot_entries, tuning.snapshot_ticks
+            name,
+            DEFAULT_SHARDS,
+            50,
+            tuning.ring_ticks,
+            tuning.snapshot_entries,
+            tuning.snapshot_ticks,
         )
         self.node = Node(self.link, games(), SEALER, self.clock, settings)
         self.node.signer = HeadSigner(
@@ -175,11 +181,6 @@ class Server:
         services = self._services()
         async with asyncio.TaskGroup() as tasks:
             listener = self._listener(services, tasks)
-            try:
-                async with asyncio.timeout(5):
-                    await services.lobby.start()
-            except (StorageError, TimeoutError):
-                return
             running = tasks.create_task(node.run(), name="node")
             await listener.start(self.name, 1)
             self.is_serving = True
@@ -208,7 +209,8 @@ class Server:
         wallet = Wallet(store)
         limits = LobbyLimits(50, 10)
         lobby = Lobby(store, games(), node.host, limits, clock.now_ns, chance=self._chance)
-        node.host.on_ended = lobby.ended
+        node.host.closing.on_closed = lobby.closed
+        node.backlog.on_listed = lobby.note
         node.host.releaser.on_balances = wallet.on_balances
         return Services(accounts, lobby, Requests(store, lobby, wallet), wallet)
 

@@ -28,6 +28,7 @@ from gameserver.runtime.ring import Ring
 from gameserver.runtime.work import OpenRoom, Work
 from persistence.auditing import ShardHead, SignedHead, signed_head
 from persistence.interfaces import RoomRow, SnapshotRow
+from persistence.ownership import DEFAULT_SHARDS
 from persistence.postgres.store import PostgresStore
 from persistence.sealing import Sealer
 
@@ -125,7 +126,7 @@ class Recorder:
         """Open a room and let people sit down."""
         row = RoomRow(
             room_id,
-            shard_of(room_id),
+            shard_of(room_id, DEFAULT_SHARDS),
             f"R{room_id:05}",
             "rounds",
             1,
@@ -205,8 +206,8 @@ async def recorder(dsn: str) -> AsyncIterator[Recorder]:
     store = PostgresStore(dsn, durable=False)
     await store.start()
     try:
-        keeper = ShardKeeper(store, "n")
-        await keeper.take([1, 2], 0)
+        keeper = ShardKeeper(store, "n", DEFAULT_SHARDS)
+        await keeper.take([1, 2], lambda: 0)
         yield Recorder(store, keeper)
     finally:
         await store.stop()

@@ -1,0 +1,163 @@
+"""Puts together what a node needs to be one of several, and takes it down again.
+
+Only the composition root uses it. A node alone has none of this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from urllib.parse import urlsplit
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gameserver.config import Config, ConfigError
+from gameserver.net.peers import PeerLinks
+from gameserver.runtime.clock import Clock
+from gameserver.runtime.cluster import Cluster, Identity, Place
+from gameserver.runtime.moving import Moving
+from gameserver.runtime.node import Node
+from gameserver.services.accounts import LEEWAY_S, Accounts
+from gameserver.services.lobby import Lobby
+from gameserver.services.showcase import Showcase
+from persistence.interfaces import Store
+from persistence.redis.directory import RedisDirectory
+
+GIVE_UP_BEFORE_S = 3.0  # Of the time to drain: goodbyes and the last snapshots need some too.
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a cluster is put together with."""
+
+    store: Store
+    node: Node
+    clock: Clock
+    accounts: Accounts
+    lobby: Lobby
+    signing: Ed25519PrivateKey
+
+
+class Way:
+    """The way to other nodes, for whoever lets people in."""
+
+    def __init__(self, cluster: Cluster, accounts: Accounts) -> None:
+        self._cluster = cluster
+        self._accounts = accounts
+
+    def to(self, shard: int) -> Place | None:
+        """Return who serves a shard, if it is another node."""
+        return self._cluster.place_of(shard)
+
+    def ticket(self, account: int, node: str) -> str:
+        """Return what lets an account in at a node, for a moment."""
+        return self._accounts.ticket(account, node)
+
+    def urls(self) -> tuple[str, ...]:
+        """Return the addresses of other nodes."""
+        return self._cluster.urls
+
+
+async def cluster_id(config: Config, store: Store, clock: Clock) -> str:
+    """Return which cluster the database belongs to; ConfigError if this node does not fit in."""
+    row = await store.cluster(config.shards)
+    if row.shards != config.shards:
+        raise ConfigError(
+            f"shards: the cluster was made with {row.shards}, and that cannot be changed; "
+            f"{config.shards} is not allowed"
+        )
+    if config.redis is not None:
+        off_s = (clock.wall_ms() - await store.wall_ms()) / 1000
+        if abs(off_s) > LEEWAY_S:
+            raise ConfigError(
+                f"the clock of this machine is {abs(off_s):.0f} s "
+                f"{'ahead of' if off_s > 0 else 'behind'} the database's: tokens would not be "
+                f"good at other nodes; set it right"
+            )
+    return row.cluster_id
+
+
+def node_name(config: Config) -> str:
+    """Return the name of this node: one that it has again when it is started again."""
+    return config.node_name or f"{socket.gethostname()}:{config.port or os.getpid()}"
+
+
+class Membership:
+    """This node's place in a cluster: made before it listens, joined when it does."""
+
+    def __init__(self, config: Config, parts: Parts, name: str) -> None:
+        assert config.redis is not None, "without Redis a node is alone"
+        self._config = config
+        self._parts = parts
+        self.name = name
+        self.instance = secrets.token_hex(8)
+        secret = blake2b(parts.signing.private_bytes_raw(), person=b"gs peer links").digest()
+        self._directory = RedisDirectory(config.redis, config.redis_prefix)
+        self._links = PeerLinks(name, self.instance, parts.clock, secret)
+        identity = Identity(name, self.instance, "", "", self._rules())
+        self.cluster = Cluster(parts.node, self._directory, self._links, parts.clock, identity)
+        self._moving = Moving(self.cluster, parts.store)
+        self._showcase = Showcase(self._directory, parts.lobby, parts.clock)
+        parts.node.is_alone = False
+        parts.accounts.node = name
+        parts.lobby.index = self._directory
+
+    def _rules(self) -> tuple[tuple[str, int], ...]:
+        games = self._parts.lobby.games.values()
+        return tuple(sorted((game.name, game.rules_version) for game in games))
+
+    @asynccontextmanager
+    async def joined(
+        self, port: int, cluster: str, tasks: asyncio.TaskGroup
+    ) -> AsyncIterator[None]:
+        """Be one of the cluster's nodes, with players at ``port``."""
+        config = self._config
+        url = config.advertise or f"ws://{_bracketed(config.host)}:{port}/ws"
+        peer_port = await self._links.start(config.host, config.peer_port)
+        peer = config.peer_address or f"{_bracketed(urlsplit(url).hostname or '')}:{peer_port}"
+        self.cluster.announce_as(url, peer)
+        await self._directory.start(cluster)
+        try:
+            running = [tasks.create_task(self._links.run(), name="peers")]
+            await self.cluster.start()
+            for name, what in (
+                ("cluster", self.cluster.run),
+                ("taking", self._moving.take),
+                ("giving", self._moving.give),
+                ("showcase", self._showcase.run),
+            ):
+                running.append(tasks.create_task(what(), name=name))
+            log.info("cluster_joined", node=self.name, url=url, peer=peer)
+            yield
+            for task in reversed(running):
+                task.cancel()
+            await self.cluster.leave()
+        finally:
+            self._links.stop()
+            await self._directory.stop()
+
+    async def drain(self, deadline_s: float) -> bool:
+        """Give all shards away; false if nobody took them in time."""
+        self.cluster.drain()
+        if not self.cluster.urls:
+            return False  # There is nobody else.
+        try:
+            async with asyncio.timeout(max(deadline_s - GIVE_UP_BEFORE_S, 0)):
+                await self.cluster.rid.wait()
+        except TimeoutError:
+            log.warning("shards_not_given", count=len(self._parts.node.keeper.owned))
+            return False
+        return True
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,293 @@
+"""What this node knows of the others, and what it tells them: who is there, who serves which shard.
+
+The directory is a hint that may be late, empty or away; a link to another node that breaks is a
+hint that is quicker. Whoever acts on either asks PostgreSQL, which alone says who may commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import structlog
+
+from gameserver.runtime.assignment import Candidate
+from gameserver.runtime.clock import NS_PER_MS, Clock
+from gameserver.runtime.node import Node
+from persistence.directory import (
+    ClusterView,
+    Directory,
+    DirectoryUnavailable,
+    NameTaken,
+    NodeRecord,
+)
+
+BEAT_S = 0.4
+LEASE_MS = 2_000
+CALL_TIMEOUT_S = 1.0
+# A node that was killed and started again finds its own name taken until the old lease has lapsed.
+NAME_FREE_TIMEOUT_S = 2 * LEASE_MS / 1000
+# Whoever cannot commit for so long lets its leases lapse: perhaps another node can.
+UNSURE_AFTER_MS = 1_500
+NODES_TOLD_MAX = 64
+assert BEAT_S * 1000 * 3 < LEASE_MS  # Two beats may be lost.
+
+log = structlog.get_logger(__name__)
+
+
+class Peers(Protocol):
+    """Quick links to the other nodes. `net.peers.PeerLinks` is one."""
+
+    on_dead: Callable[[str], None]
+    on_message: Callable[[str, list[Any]], None]
+
+    def follow(self, peers: Mapping[str, tuple[str, str]]) -> None:
+        """Keep a link to each of these nodes: by name their address and instance."""
+
+    def send(self, name: str, message: list[Any]) -> bool:
+        """Tell a node something; false if there is no link to it just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How this node announces itself. ``instance`` is random for each start."""
+
+    name: str
+    instance: str
+    url: str
+    peer: str
+    rules: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Another node, and the address under which players reach it."""
+
+    node: str
+    url: str
+
+
+class Cluster:
+    """This node among the others.
+
+    ``on_change`` is called whenever there is news of who is there or who has what, ``on_urls``
+    when players should know other addresses, ``on_drain`` when an operator asked this node to go.
+    """
+
+    def __init__(
+        self, node: Node, directory: Directory, peers: Peers, clock: Clock, identity: Identity
+    ) -> None:
+        self.node = node
+        self.me = identity
+        self.peers = peers
+        self.directory = directory
+        self.view = ClusterView()
+        self.owners: dict[int, str] = {}
+        self.is_draining = False
+        self.rid = asyncio.Event()  # Set when this node drains and has no shard any more.
+        self.urls: tuple[str, ...] = ()  # Of the other nodes, but for those that drain.
+        self.is_current = False  # The last beat was answered.
+        self.on_change: Callable[[], None] = _ignore
+        self.on_urls: Callable[[tuple[str, ...]], None] = _ignore
+        self.on_drain: Callable[[], None] = _ignore
+        self.connections: Callable[[], int] = lambda: 0
+        self._clock = clock
+        self._started_ms = clock.wall_ms()
+        # Instances seen to die, by the name they had; forgotten when another bears the name.
+        self._dead: dict[str, str] = {}
+        self._followed: dict[str, tuple[str, str]] = {}
+        self._beaten_ns = clock.now_ns()
+        self._busy_ms, self._busy_at_ns = 0.0, clock.now_ns()
+        self._load = 0
+        peers.on_dead = self._see_dead
+        node.host.closing.whereabouts = self.whereabouts
+
+    # --- What others ask.
+
+    def place_of(self, shard: int) -> Place | None:
+        """Return the node that serves a shard; None if that is this one, or nobody is known to."""
+        if shard in self.node.keeper.owned:
+            return None
+        record = self._live().get(self.owners.get(shard, ""))
+        if record is None or record.name == self.me.name:
+            return None
+        return Place(record.name, record.url)
+
+    def whereabouts(self, shard: int) -> str:
+        """Return the address of whoever serves a shard that we lost, "" if it is not known."""
+        place = self.place_of(shard)
+        return "" if place is None else place.url
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Return the names of nodes that were seen to die and have not come back."""
+        return tuple(sorted(self._dead))
+
+    def candidates(self) -> list[Candidate]:
+        """Return who may serve shards, this node among them."""
+        return [
+            Candidate(one.name, one.weight, one.load, dict(one.rules), one.draining)
+            for one in (*self._others(), self._record())
+        ]
+
+    def standing(self) -> dict[int, str]:
+        """Return the owner of each shard that has one, as far as this node knows."""
+        live = self._live()
+        standing = {shard: name for shard, name in self.owners.items() if name in live}
+        return standing | dict.fromkeys(self.node.keeper.owned, self.me.name)
+
+    def is_free(self, shard: int) -> bool:
+        """Tell whether no living node has the lease of a shard."""
+        holder = self.view.leases.get(shard)
+        return holder is None or holder == self.me.name or holder in self._dead
+
+    def url_of(self, name: str) -> str:
+        """Return the address of a node, "" if it is not there."""
+        record = self._live().get(name)
+        return "" if record is None else record.url
+
+    # --- What happens.
+
+    async def start(self) -> None:
+        """Announce this node; NameTaken if another has its name, DirectoryError if it cannot be."""
+        async with asyncio.timeout(NAME_FREE_TIMEOUT_S + CALL_TIMEOUT_S):
+            while True:
+                try:
+                    await self._beat_once()
+                except NameTaken:
+                    if self._age_ms() >= NAME_FREE_TIMEOUT_S * 1000:
+                        raise
+                else:
+                    return
+                await asyncio.sleep(BEAT_S)
+
+    async def run(self) -> None:
+        """Beat, for ever."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self._beat_once()
+            except (DirectoryUnavailable, TimeoutError, NameTaken) as error:
+                self.node.metrics.directory_failures_total += 1
+                if self.is_current:
+                    log.warning("directory_lost", error=repr(error))
+                self.is_current = False
+            self._measure()
+
+    def announce_as(self, url: str, peer: str) -> None:
+        """Learn under which addresses this node is reached."""
+        self.me = replace(self.me, url=url, peer=peer)
+
+    def drain(self) -> None:
+        """Give everything away; ``rid`` is set when that is done."""
+        self.is_draining = True
+        self.note_given()
+        self.on_change()
+
+    def note_given(self) -> None:
+        """Look whether there is anything left to give."""
+        if self.is_draining and not self.node.keeper.owned:
+            self.rid.set()
+
+    def note_owner(self, name: str, shards: Collection[int]) -> None:
+        """Learn at once who has shards now, without waiting for a beat."""
+        self.owners.update(dict.fromkeys(shards, name))
+
+    def tell_all(self, message: list[Any]) -> None:
+        """Tell every node something; who misses it learns it with the next beat."""
+        for record in self._others():
+            self.peers.send(record.name, message)
+
+    async def leave(self) -> None:
+        """Say that this node goes; if nobody hears it, its leases lapse."""
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await self.directory.leave(self._record())
+        except (DirectoryUnavailable, TimeoutError) as error:
+            log.warning("leave_not_heard", error=repr(error))
+
+    async def _beat_once(self) -> None:
+        sent_ns = self._clock.now_ns()
+        unsure = self.node.committer.is_behind(UNSURE_AFTER_MS)
+        held = () if unsure else tuple(self.node.keeper.owned)
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            view = await self.directory.beat(self._record(), held, LEASE_MS)
+        if not self.is_current:
+            log.info("directory_found", nodes=len(view.nodes))
+        self.is_current = True
+        self._beaten_ns = sent_ns
+        self._take_in(view)
+
+    def _take_in(self, view: ClusterView) -> None:
+        self.view = view
+        self.owners = dict(view.leases)
+        followed = {one.name: (one.peer, one.instance) for one in self._others()}
+        self.peers.follow(followed)  # It may tell that an instance has died which was followed.
+        self._followed = followed
+        for record in view.nodes:
+            if self._dead.get(record.name, record.instance) != record.instance:
+                del self._dead[record.name]
+        self._tell_urls()
+        if self.me.name in view.drains and not self.is_draining:
+            log.info("drain_asked")
+            self.on_drain()
+        self.on_change()
+
+    def _tell_urls(self) -> None:
+        urls = tuple(one.url for one in self._others() if not one.draining)[:NODES_TOLD_MAX]
+        if urls != self.urls:
+            self.urls = urls
+            self.on_urls(urls)
+
+    def _see_dead(self, name: str) -> None:
+        """Take in that the link to a node broke, and that it cannot be had again."""
+        if name in self._followed:
+            self._dead[name] = self._followed[name][1]
+            log.warning("node_died", node=name)
+            self._tell_urls()
+            self.on_change()
+
+    def _others(self) -> list[NodeRecord]:
+        return [one for one in self.view.nodes if one.name != self.me.name and self._lives(one)]
+
+    def _live(self) -> dict[str, NodeRecord]:
+        return {one.name: one for one in self.view.nodes if self._lives(one)}
+
+    def _lives(self, record: NodeRecord) -> bool:
+        return self._dead.get(record.name) != record.instance
+
+    def _record(self) -> NodeRecord:
+        me = self.me
+        return NodeRecord(
+            name=me.name,
+            instance=me.instance,
+            url=me.url,
+            peer=me.peer,
+            weight=0 if self.is_draining else 1,
+            load=self._load,
+            rooms=len(self.node.host.rooms),
+            connections=self.connections(),
+            rules=me.rules,
+            started_ms=self._started_ms,
+            draining=self.is_draining,
+        )
+
+    def _measure(self) -> None:
+        """Take the measure of the last beat: how much of its time went into slots."""
+        metrics, now_ns = self.node.metrics, self._clock.now_ns()
+        busy_ms = metrics.slot_ms.total
+        passed_ms = max((now_ns - self._busy_at_ns) / NS_PER_MS, 1.0)
+        self._load = min(int(1000 * (busy_ms - self._busy_ms) / passed_ms), 1000)
+        self._busy_ms, self._busy_at_ns = busy_ms, now_ns
+        metrics.nodes_live = len(self._others()) + 1
+        metrics.shards_owned = len(self.node.keeper.owned)
+        metrics.lease_lag_ms = int(self._age_ms())
+
+    def _age_ms(self) -> float:
+        return (self._clock.now_ns() - self._beaten_ns) / NS_PER_MS
+
+
+def _ignore(*_: object) -> None:
+    pass

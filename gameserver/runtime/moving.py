@@ -1,0 +1,219 @@
+"""Takes shards that fall to this node, and gives away those that fall to others.
+
+Which they are is decided in `runtime.assignment` from what `runtime.cluster` knows; every node
+comes to the same answer. A shard whose owner is gone is taken; one whose owner lives is only ever
+given, by its owner, between two ticks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+
+from gameserver.runtime.assignment import claims, handovers
+from gameserver.runtime.cluster import LEASE_MS, Cluster
+from persistence.directory import DirectoryUnavailable
+from persistence.interfaces import StorageError, Store
+from persistence.ownership import Succession
+
+STALE_MS = 1_500
+STEADY_MS = 2_000  # Who could not commit a moment ago takes nobody for dead who could not either.
+STORE_TIMEOUT_S = 2.0
+DIRECTORY_TIMEOUT_S = 1.0
+TAKEN_TIMEOUT_S = 1.0
+GIVEN_AT_ONCE = 4
+GIVEN_AT_ONCE_DRAINING = 8
+RETRY_S = 0.2
+
+log = structlog.get_logger(__name__)
+
+
+class Moving:
+    """The shards on their way to this node and from it."""
+
+    def __init__(self, cluster: Cluster, store: Store) -> None:
+        self._cluster = cluster
+        self._node = cluster.node
+        self._keeper = cluster.node.keeper
+        self._store = store
+        # Passed on to us, by whom; no shard stands here twice.
+        self._given: dict[int, str] = {}
+        self._news = asyncio.Event()
+        self._moves = asyncio.Event()
+        # Whoever waits to hear that a node has taken what it was given.
+        self._taken: dict[str, asyncio.Future[None]] = {}
+        cluster.on_change = self._look
+        cluster.peers.on_message = self._hear
+
+    async def take(self) -> None:
+        """Take what falls to us, for ever."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            given, self._given = self._given, {}
+            try:
+                await self.take_once(given)
+            except (StorageError, TimeoutError) as error:
+                log.warning("shards_not_taken", error=repr(error))
+                self._given = given | self._given
+                await asyncio.sleep(RETRY_S)
+                self._news.set()
+
+    async def take_once(self, given: dict[int, str]) -> None:
+        """Take what was given to us, by whom, and what nobody has."""
+        passed = {shard for shard, name in self._cluster.view.leases.items() if self._is_me(name)}
+        wanted = (given.keys() | passed) - self._keeper.owned.keys()
+        if wanted:
+            taken = await self._take(wanted, Succession())
+            self._count("handover", taken)
+            self._answer(given)
+        if self._cluster.is_current and not self._cluster.is_draining:
+            await self._claim()
+
+    async def _claim(self) -> None:
+        cluster = self._cluster
+        free = [
+            shard
+            for shard in claims(
+                cluster.me.name, self._keeper.shards, cluster.candidates(), cluster.standing()
+            )
+            if cluster.is_free(shard) and shard not in self._keeper.refused
+        ]
+        if not free:
+            return
+        dead = tuple(name for name in cluster.dead)
+        is_steady = self._node.committer.is_steady(STEADY_MS)
+        taken = await self._take(free, Succession(dead, STALE_MS if is_steady else None))
+        if not taken:
+            return
+        self._count("takeover", taken)
+        log.info("shards_taken", count=len(taken), shards=taken)
+        try:
+            async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
+                await cluster.directory.take_leases(cluster.me.name, taken, dead, LEASE_MS)
+        except (DirectoryUnavailable, TimeoutError) as error:
+            log.warning("leases_not_taken", error=repr(error))  # The next beat takes them.
+
+    async def _take(self, shards: Collection[int], succession: Succession) -> list[int]:
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            taken = await self._node.take(shards, succession)
+        if taken:
+            self._cluster.note_owner(self._cluster.me.name, taken)
+            self._cluster.tell_all(["own", taken])
+        return taken
+
+    def _answer(self, given: dict[int, str]) -> None:
+        """Tell who gave us shards that they are ours now."""
+        for name in set(given.values()):
+            shards = [shard for shard, giver in given.items() if giver == name]
+            self._cluster.peers.send(name, ["taken", shards])
+
+    # --- Giving.
+
+    async def give(self) -> None:
+        """Give away what falls to others, for ever."""
+        while True:
+            await self._moves.wait()
+            self._moves.clear()
+            while await self._give_some():
+                pass
+
+    async def _give_some(self) -> bool:
+        """Give some shards away; false if there is nothing to give, or nobody takes it now."""
+        cluster = self._cluster
+        if not cluster.is_current:
+            return False
+        at_most = GIVEN_AT_ONCE_DRAINING if cluster.is_draining else GIVEN_AT_ONCE
+        by_node: dict[str, list[int]] = defaultdict(list)
+        for shard, name in handovers(
+            cluster.me.name,
+            self._keeper.shards,
+            cluster.candidates(),
+            cluster.standing(),
+            at_most,
+        ):
+            if shard in self._keeper.owned:
+                by_node[name].append(shard)
+        done = [await self._give(name, shards) for name, shards in by_node.items()]
+        return cluster.is_draining and any(done)
+
+    async def _give(self, name: str, shards: list[int]) -> bool:
+        handover = self._node.handover
+        if not await handover.rest(shards):
+            handover.go_on(shards)
+            return False
+        passed: frozenset[int] = frozenset()
+        try:
+            passed = await self._pass(name, shards)
+        except (StorageError, TimeoutError) as error:
+            log.warning("shards_not_passed", node=name, error=repr(error))
+        handover.go_on(set(shards) - passed)
+        if not passed:
+            return False
+        await self._tell(name, passed)
+        self._cluster.note_owner(name, passed)
+        handover.let_go(passed, self._cluster.url_of(name))
+        self._cluster.note_given()
+        self._node.metrics.handovers_total += len(passed)
+        log.info("shards_given", node=name, count=len(passed))
+        return True
+
+    async def _pass(self, name: str, shards: list[int]) -> frozenset[int]:
+        """Let another node take these shards; return those that it may take."""
+        keeper, me = self._keeper, self._cluster.me.name
+        owned = [keeper.owned[shard] for shard in shards if shard in keeper.owned]
+        marks = [keeper.right(one) for one in owned]
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            passed = await self._store.pass_shards(me, name, marks)
+        try:
+            async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
+                await self._cluster.directory.pass_leases(me, name, sorted(passed), LEASE_MS)
+        except (DirectoryUnavailable, TimeoutError) as error:
+            log.warning("leases_not_passed", error=repr(error))  # They lapse.
+        return passed
+
+    async def _tell(self, name: str, shards: Collection[int]) -> None:
+        """Tell a node to take shards, and wait a moment until it has."""
+        taken = self._taken[name] = asyncio.get_running_loop().create_future()
+        try:
+            if self._cluster.peers.send(name, ["take", sorted(shards)]):
+                async with asyncio.timeout(TAKEN_TIMEOUT_S):
+                    await taken
+        except TimeoutError:
+            log.warning("taking_not_heard", node=name)  # It finds the leases with its next beat.
+        finally:
+            del self._taken[name]
+
+    # --- News.
+
+    def _look(self) -> None:
+        self._news.set()
+        self._moves.set()
+
+    def _hear(self, name: str, message: list[Any]) -> None:
+        match message:
+            case ["take", [*shards]]:
+                self._given.update(dict.fromkeys(self._known(shards), name))
+                self._news.set()
+            case ["taken", [*_]]:
+                if name in self._taken and not self._taken[name].done():
+                    self._taken[name].set_result(None)
+            case ["own", [*shards]]:
+                self._cluster.note_owner(name, self._known(shards))
+            case _:
+                log.warning("peer_not_understood", node=name)
+
+    def _known(self, shards: list[Any]) -> list[int]:
+        return [one for one in shards if type(one) is int and 0 <= one < self._keeper.shards]
+
+    def _is_me(self, name: str) -> bool:
+        return name == self._cluster.me.name
+
+    def _count(self, cause: str, shards: Collection[int]) -> None:
+        if shards:
+            takeovers = self._node.metrics.takeovers_total
+            takeovers[cause] = takeovers.get(cause, 0) + len(shards)
