@@ -33,6 +33,7 @@ COMMIT_TIMEOUT_S = 3.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.05, 1.0
 SLOW_MS = 500
 CLOCK_INTERVAL_NS = 1_000_000_000
+CLOCK_BUSY_NS = 5 * CLOCK_INTERVAL_NS  # To find a lock held costs everybody a wait.
 WORKS_WAITING_MAX = 20_000  # Rooms pause long before, by slots; this is the last resort.
 SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
 
@@ -178,8 +179,15 @@ class Committer:
         """Store the clocks of all our shards: those in which nothing happens have time too."""
         self._clock_due_ns = self._clock.now_ns() + CLOCK_INTERVAL_NS
         batch = clock_batch(self._batch_id(), self._keeper, self.beat)
-        if batch.marks:
-            self._advance(batch, await self._known(batch))
+        if not batch.marks:
+            return
+        try:
+            answer = await self._known(batch)
+        except StorageBusy as error:  # Clocks go on with every commit; these can wait.
+            self._clock_due_ns = self._clock.now_ns() + CLOCK_BUSY_NS
+            log.warning("clocks_not_stored", error=str(error))
+        else:
+            self._advance(batch, answer)
 
     async def _known(self, batch: Batch) -> CommitAnswer:
         """Send the batch until it is known what became of it."""
@@ -196,7 +204,7 @@ class Committer:
         return answer
 
     async def _sent_until_known(self, batch: Batch) -> CommitAnswer:
-        """Return the answer. Busy is raised only if nothing took effect and its rooms are known.
+        """Return the answer. Busy is raised only if nothing took effect and can be put off.
 
         Once an answer was missed, the batch may be under way still: then it is sent again, as it
         is, until there is an answer, whoever is said to be busy meanwhile.
@@ -210,7 +218,7 @@ class Committer:
             except (StorageUnavailable, StorageBusy, TimeoutError) as error:
                 if not isinstance(error, StorageBusy):
                     is_unknown = True
-                elif not is_unknown and any(row.room_id in error.rooms for row in batch.entries):
+                elif not is_unknown and _can_be_put_off(batch, error):
                     raise
                 self._metrics.commits_repeated_total += 1
                 log.warning("commit_delayed", batch_id=batch.batch_id, error=repr(error))
@@ -236,6 +244,11 @@ class Committer:
 
     def _batch_id(self) -> int:
         return int.from_bytes(self._clock.entropy(8), "big") >> 1
+
+
+def _can_be_put_off(batch: Batch, error: StorageBusy) -> bool:
+    """Tell whether the others can be committed without those who wait for the lock."""
+    return not batch.entries or any(row.room_id in error.rooms for row in batch.entries)
 
 
 def _room_id(work: Work) -> int:

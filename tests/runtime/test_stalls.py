@@ -107,6 +107,46 @@ async def test_what_is_due_in_a_room_that_waits_happens_once_it_goes_on() -> Non
         rig.check_views(locked, ann)
 
 
+class _ShardLocked(FaultyStore):
+    """A store in which somebody else holds the row of a shard."""
+
+    locked_shard: int | None = None
+
+    async def commit(self, batch: Batch) -> CommitAnswer:
+        if self.locked_shard in {mark.shard for mark in batch.marks}:
+            self.batches.append(batch)
+            await asyncio.sleep(0.2)
+            rooms = {row.room_id for row in batch.entries if row.shard == self.locked_shard}
+            raise StorageBusy("somebody has a lock", frozenset(rooms))
+        return await super().commit(batch)
+
+
+@virtual
+async def test_a_shard_whose_row_is_locked_stalls_no_other_shard() -> None:
+    store = _ShardLocked()
+    async with node_running(store) as rig:
+        locked, free = await rig.room(LOCKED), await rig.room(LOCKED + 1)
+        ann, bob = Eyes(ANN), Eyes(BOB)
+        await rig.join(locked, ann)
+        await rig.join(free, bob)
+        store.locked_shard = locked.shard
+        rig.command(locked, ann, 1, Put(1))
+        loop = asyncio.get_running_loop()
+        slowest_s = 0.0
+        for number in range(1, 101):
+            began_s = loop.time()
+            await rig.done(free, bob, number, Put(1))
+            slowest_s = max(slowest_s, loop.time() - began_s)
+        assert loop.time() > 3  # The clocks of all shards were to be stored meanwhile.
+        assert slowest_s < 0.5
+        assert ann.outcomes() == []
+        store.locked_shard = None
+        await rig.until(lambda: len(ann.outcomes()) == 1)
+        await asyncio.sleep(6)
+        kept = store._shards[locked.shard].clock_tick
+        assert kept >= rig.node.host.rooms[LOCKED].room.now  # And they are stored again.
+
+
 class _UnknownThenBusy(FaultyStore):
     """A batch whose first sending is still running when it comes again."""
 
