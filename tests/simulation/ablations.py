@@ -20,7 +20,9 @@ from gameserver.engine.changes import ChangeLog
 from gameserver.engine.inbox import Inbox
 from gameserver.engine.ticking import Tick
 from gameserver.engine.window import Window
-from gameserver.games.keno import bets, commands, fair
+from gameserver.games.keno import bets, commands, fair, rounds
+from gameserver.games.keno.state import Phase as KenoPhase
+from gameserver.net.limits import Bucket
 from gameserver.runtime import committer, recovery, release
 from gameserver.runtime.audience import Audience
 from gameserver.runtime.batching import snapshot_identity
@@ -280,6 +282,16 @@ def numbers_not_kept_apart(stack: ExitStack) -> None:
     before = _set(stack, Commands, "resume", resume)
 
 
+def no_pause(stack: ExitStack) -> None:
+    """Rooms go on ticking, however long a commit takes."""
+    _set(stack, Committer, "is_full", False)
+
+
+def no_rate_limit(stack: ExitStack) -> None:
+    """A connection may send as many commands as it likes."""
+    _set(stack, Bucket, "take", lambda self, now_ns: 0)
+
+
 # --- Recovery.
 
 
@@ -472,6 +484,36 @@ def draw_not_from_seed(stack: ExitStack) -> None:
     _set(stack, fair, "verify", _verify_with(drawn))
 
 
+def cancel_after_lock(stack: ExitStack) -> None:
+    """A bet may be taken back when no other may be made any more."""
+
+    def validate(self: Any, room: Any, seat: int) -> Any:
+        if room.state.phase is KenoPhase.LOCKED:
+            bet = room.state.bets.get(self.reference)
+            if bet is not None and bet.seat == seat and bet.stands:
+                return None
+        return before(self, room, seat)
+
+    before = _set(stack, commands.Cancel, "validate", validate)
+
+
+def commitment_not_kept(stack: ExitStack) -> None:
+    """The seed is chosen when the round is drawn, and its commitment with it."""
+
+    def record(room: Any, *, void: bool) -> None:
+        state = room.state
+        state.commitment = fair.commitment(room.room_id, state.round_number, state.seed[::-1])
+        state.seed = state.seed[::-1]
+        before(room, void=void)
+
+    def draw(room: int, number: int, seed: bytes) -> Any:
+        return drawn(room, number, seed[::-1])
+
+    before = _set(stack, rounds, "_record", record)
+    drawn = _set(stack, fair, "draw", draw)
+    _set(stack, fair, "verify", _verify_with(drawn))
+
+
 def _verify_with(draw: Any) -> Any:
     def verify(room: int, number: int, seed: bytes, committed: bytes, numbers: Any) -> bool:
         same = fair.commitment(room, number, seed) == committed
@@ -493,13 +535,19 @@ ABLATIONS: dict[str, Ablation] = {
             rollback_empty,
             deferred_and_done,
         ),
-        *(echo_before_commit, holds_assumed_granted, numbers_not_kept_apart),
+        *(
+            echo_before_commit,
+            holds_assumed_granted,
+            numbers_not_kept_apart,
+            no_rate_limit,
+            no_pause,
+        ),
         *(dice_not_in_snapshot, snapshot_hash_unchecked, snapshot_place_unchecked),
         *(seal_identity_ignored, replay_digest_unchecked, verdicts_not_fetched),
         *(absence_not_recorded, clock_not_stored, clock_runs_through_outages),
         *(two_connections_a_seat, left_seat_still_shown, resume_on_any_seat),
         *(ring_floor_off_by_one, private_to_all),
-        *(payout_short, draw_not_from_seed),
+        *(payout_short, draw_not_from_seed, cancel_after_lock, commitment_not_kept),
     )
 }
 

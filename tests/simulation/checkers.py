@@ -1,8 +1,10 @@
 """The invariants of a run, checked when it is over: what was told, done and kept must agree.
 
 The names begin with the numbers under which reference pages list them: I1 no acknowledged command
-lost, I2 exactly once, I3 and I4 money, I5 single writer, I6 chained journal, I8 memory is the
-replayed journal, I9 views, I10 ticks, I11 deferral means no effect, I12 to I17 games, I18 privacy.
+lost, I2 exactly once, I3 and I4 money, I5 single writer (and I7: who owns), I6 chained journal,
+I8 memory is the replayed journal, I9 views, I10 ticks, I11 deferral means no effect, I12 to I17
+games, I18 privacy, I19 rates, I20 resources, I21 mistakes and secrets, I22 evidence, I23 liveness,
+I24 coverage.
 """
 
 from __future__ import annotations
@@ -192,6 +194,9 @@ class Checker:
         if not self.history.is_forgetful:  # Else some may be of a time that was lost.
             check_snapshots(story, rows, kept, self.violate)
         watch.check_end(story)
+        results = database.result_rows(room_id)
+        if {number: (row.tick, row.payload) for number, row in results.items()} != story.results:
+            self.violate("I12 a result never changes", f"room {room_id}: others were recorded")
         return story
 
     def _wanted_fulls(self, room_id: int) -> Iterator[tuple[int, int]]:

@@ -12,8 +12,9 @@ from gameserver.engine.room import Room
 from gameserver.games.conquest.state import territories_of
 from gameserver.games.keno import fair
 from gameserver.games.keno.paytable import PAYS
+from gameserver.games.keno.state import Phase as KenoPhase
 from gameserver.games.quiz.state import NOBODY, Phase
-from persistence.interfaces import Ruling, Settle
+from persistence.interfaces import Release, Ruling, Settle
 from tests.simulation.oracle import Story, Violate
 from tests.simulation.store import Database
 
@@ -55,21 +56,38 @@ class NoWatch:
 
 
 class KenoWatch(NoWatch):
-    """I12 to I15: rounds, draws, and what each bet was paid."""
+    """I12 to I15: rounds, draws, and what each bet was paid.
+
+    ``locked`` are the bets of each round that were there when it locked, ``commitments`` what was
+    public of its draw while it could be bet on.
+    """
 
     def __init__(self, database: Database, violate: Violate) -> None:
         super().__init__(database, violate)
         self.bets: dict[str, tuple[int, tuple[int, ...], int]] = {}
+        self.locked: dict[int, set[str]] = {}
+        self.commitments: dict[int, bytes] = {}
+        self.round_number = 0
 
     def see(self, room: Room[Any], entry: i.Entry, is_done: bool) -> None:
-        """Note which bet was made in which round."""
-        if is_done:
-            state = room.state
-            for bet in state.bets:
-                if bet.key not in self.bets:
-                    self.bets[bet.key] = (state.round_number, bet.spots, bet.stake_minor)
-            if len(room.system.pending) != state.pending + len(state.doomed):
-                self.violate("I13 every bet ends once", f"tick {room.now}: pending bets differ")
+        """Note which bet was made in which round, and which were there when it locked."""
+        if not is_done:
+            return
+        state = room.state
+        number = state.round_number
+        if number not in (self.round_number, self.round_number + 1):
+            self.violate("I12 rounds go on", f"round {number} after {self.round_number}")
+        self.round_number = number
+        there = (*state.bets, *state.strays)
+        for bet in there:
+            if bet.key not in self.bets:
+                self.bets[bet.key] = (number, bet.spots, bet.stake_minor)
+        if state.phase is KenoPhase.OPEN:
+            self.commitments.setdefault(number, state.commitment)
+        if state.phase is KenoPhase.LOCKED:
+            self.locked.setdefault(number, {bet.key for bet in there})
+        if len(room.system.pending) != state.pending + len(state.doomed):
+            self.violate("I13 every bet ends once", f"tick {room.now}: pending bets differ")
 
     def check_end(self, story: Story) -> None:
         """Compute every draw and every payout again."""
@@ -82,6 +100,9 @@ class KenoWatch(NoWatch):
             _, committed, seed, numbers, _, _, _, void = result
             if not void and not fair.verify(room_id, number, seed, committed, numbers):
                 self.violate("I15 draws are fair", f"room {room_id} round {number}")
+            if committed != self.commitments.get(number):
+                self.violate("I15 draws are fair", f"room {room_id} round {number}: not as shown")
+        self._check_locked(rounds)
         paid = {
             transfer.reference: transfer.amount_minor
             for transfer in self.database.ledger.transfers
@@ -101,6 +122,23 @@ class KenoWatch(NoWatch):
                     "I13 every bet ends once",
                     f"{reference} got {paid.get(reference, 0)} and not {expected}",
                 )
+
+    def _check_locked(self, rounds: dict[int, Any]) -> None:
+        """I14: of the bets that were granted, those of the lock are settled, the others go back."""
+        settled: dict[int, int] = dict.fromkeys(rounds, 0)
+        for reference, (number, _, _) in self.bets.items():
+            held = self.database.ledger.holds.get(reference)
+            if held is None or held.ruling is not Ruling.GRANTED or held.ended_by is None:
+                continue
+            is_in = reference in self.locked.get(number, ())
+            is_paid = is_in and number in rounds and not rounds[number][7]
+            if held.ended_by is not (Settle if is_paid else Release):
+                self.violate("I14 the locked bets are settled", f"{reference} of round {number}")
+            if is_in and number in rounds:
+                settled[number] += 1
+        for number, result in rounds.items():
+            if not result[7] and result[4] != settled[number]:
+                self.violate("I14 the locked bets are settled", f"round {number}: {result[4]} bets")
 
 
 class QuizWatch(NoWatch):

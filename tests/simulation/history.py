@@ -34,6 +34,7 @@ from protocol.messages import (
 from tests.simulation.network import Link
 from tests.simulation.store import Database
 
+LEVEL_SLACK = 0.01  # Times are rounded.
 ECHOES_ONLY = frozenset({NUMBER_REUSED.code, NUMBER_TOO_OLD.code, NOT_SEATED.code})
 
 
@@ -157,6 +158,7 @@ class History:
         self._database = database
         self._trace = trace
         self._holders: dict[tuple[str, int, int], Link] = {}
+        self._levels: dict[Connection, tuple[float, float]] = {}
         self._takers: dict[type, Callable[[Link, Notes, Any, bytes], None]] = {
             Welcome: self._welcome,
             Joined: self._joined,
@@ -191,6 +193,15 @@ class History:
         key = (command.room, connection.account, command.number)
         heard = Heard(self._database.loop.time(), node, connection.account, bytes(command.body))
         self.heard.setdefault(key, []).append(heard)
+
+    def let_in(self, connection: Connection, rate: int, burst: int) -> None:
+        """I19: note that a command was not turned away; no connection has more than its rate."""
+        now_s = self._database.loop.time()
+        level, at_s = self._levels.get(connection, (0.0, now_s))
+        level = max(level - (now_s - at_s) * rate, 0.0) + 1
+        self._levels[connection] = (level, now_s)
+        if level > burst + LEVEL_SLACK:
+            self.violate("I19 rates are kept", f"{connection.account} is at {level} of {burst}")
 
     # --- From servers to clients.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import inspect
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
@@ -38,6 +39,23 @@ class Process:
 
     def __repr__(self) -> str:
         return self.name
+
+    def waits(self) -> set[str]:
+        """Return the product's functions in which tasks of the process wait just now."""
+        return {place for task in self.tasks if not task.done() for place in _waits_of(task)}
+
+
+def _waits_of(task: asyncio.Task[Any]) -> list[str]:
+    """Return the innermost of the product's functions that a task is in."""
+    place: list[str] = []
+    awaited: Any = task.get_coro()
+    while inspect.iscoroutine(awaited):
+        if awaited.cr_frame is not None:
+            module = awaited.cr_frame.f_globals["__name__"]
+            if module.startswith("gameserver."):
+                place = [f"{module.removeprefix('gameserver.')}.{awaited.cr_code.co_name}"]
+        awaited = awaited.cr_await
+    return place
 
 
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)

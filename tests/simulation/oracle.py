@@ -13,6 +13,8 @@ from typing import Any
 
 from gameserver.engine import inputs as i
 from gameserver.engine import snapshot
+from gameserver.engine.effects import Result
+from gameserver.engine.output import TickOutput
 from gameserver.engine.room import Room
 from gameserver.runtime.batching import entry_identity, snapshot_identity
 from persistence.interfaces import EntryRow, SnapshotRow
@@ -40,7 +42,8 @@ class Decided:
 class Story:
     """A room by its journal. Keys are ticks, but for snapshots, which go by entry number.
 
-    ``addressees`` are the accounts that had the seats for which there was something private.
+    ``addressees`` are the accounts that had the seats for which there was something private,
+    ``results`` go by round.
     """
 
     room: Room[Any]
@@ -53,6 +56,7 @@ class Story:
     fulls: dict[tuple[int, int], tuple[bytes, bytes]] = field(default_factory=dict)
     hashes: dict[int, bytes] = field(default_factory=dict)
     ticks: list[int] = field(default_factory=list)
+    results: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
     def view(self, tick: int, seat: int) -> View:
         """Return what a seat should have seen at a tick that was asked for."""
@@ -98,6 +102,7 @@ def story_of(
                 seat: room.account(seat) for seat in output.private if seat in room.seats
             }
         _keep_decisions(story, entry, violate)
+        _keep_results(story, output, violate)
         for pending in output.pending:
             account = room.account(pending.seat)
             story.references[account, pending.number] = pending.reference
@@ -125,6 +130,14 @@ def _keep_decisions(story: Story, entry: i.Entry, violate: Violate) -> None:
             if key in story.decided:
                 violate("I2 exactly once", f"room {room.room_id} decided {key} twice")
             story.decided[key] = Decided(seat, entry.tick, code, body, arrival_ms)
+
+
+def _keep_results(story: Story, output: TickOutput, violate: Violate) -> None:
+    for effect in output.effects:
+        if isinstance(effect, Result):
+            if effect.round_number in story.results:
+                violate("I12 a result never changes", f"round {effect.round_number} came twice")
+            story.results[effect.round_number] = (output.tick, effect.payload)
 
 
 def check_snapshots(

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gameserver.engine.game import Game
+from gameserver.engine.inbox import COMMANDS_MAX
 from gameserver.games import conquest, keno, quiz
 from gameserver.games.quiz.bank import Bank, parse_bank
 from gameserver.net.connection import Connection
@@ -27,8 +28,11 @@ from gameserver.net.limits import Admission, AdmissionLimits
 from gameserver.net.listener import Listener
 from gameserver.net.outbox import OutboxLimits
 from gameserver.net.wheel import Wheel
+from gameserver.runtime.committer import SLOTS_AHEAD_MAX, WORKS_WAITING_MAX
 from gameserver.runtime.node import NO_SHARDS, Node, NodeSettings
+from gameserver.runtime.ring import RING_BYTES_MAX
 from gameserver.runtime.signing import HeadSigner
+from gameserver.runtime.snapshots import WAITING_MAX as SNAPSHOTS_WAITING_MAX
 from gameserver.services.accounts import Accounts
 from gameserver.services.lobby import Lobby, LobbyLimits
 from gameserver.services.requests import Requests
@@ -102,22 +106,35 @@ class Tuning:
 OnCommand = Callable[[Connection, Command], None]
 
 
-class _Dispatcher(Dispatcher):
-    """The dispatcher, with an ear for commands as they arrive."""
+class Ears(NamedTuple):
+    """Who is told of each command as it arrives, and of each that is not turned away at once."""
 
     on_command: OnCommand
+    on_let_in: Callable[[Connection], None]
+
+
+class _Dispatcher(Dispatcher):
+    """The dispatcher, with ears for commands as they arrive."""
+
+    on_command: OnCommand
+    on_let_in: Callable[[Connection], None]
 
     def receive(self, connection: Connection, message: AnyInbound) -> None:
-        if type(message) is Command:
-            self.on_command(connection, message)
+        if type(message) is not Command:
+            super().receive(connection, message)
+            return
+        self.on_command(connection, message)
+        turned_away = self._edge.counters.commands_rate_limited
         super().receive(connection, message)
+        if self._edge.counters.commands_rate_limited == turned_away:
+            self.on_let_in(connection)
 
 
 class Server:
     """A process that serves until it is drained, killed, or cannot start."""
 
     def __init__(
-        self, name: str, database: Database, chance: Random, tuning: Tuning, on_command: OnCommand
+        self, name: str, database: Database, chance: Random, tuning: Tuning, ears: Ears
     ) -> None:
         self.name = name
         self.process = Process(name)
@@ -130,7 +147,7 @@ class Server:
         self.task: asyncio.Task[None] | None = None
         self._chance = chance
         self._tuning = tuning
-        self._on_command = on_command
+        self._ears = ears
         self._told_to_drain = asyncio.Event()
         settings = NodeSettings(
             name,
@@ -151,6 +168,20 @@ class Server:
         """Tell whether the process runs, frozen or not."""
         running = self.task is not None and not self.task.done()
         return running and not self.process.is_dead
+
+    @property
+    def overfull(self) -> list[str]:
+        """Return the queues that hold more than they may just now."""
+        node = self.node
+        opened = node.host.rooms.values()
+        sizes = {
+            "slots ahead": (node._committer._slots_ahead, SLOTS_AHEAD_MAX),
+            "works": (len(node._committer._waiting), WORKS_WAITING_MAX),
+            "snapshots": (len(node._snapshots._waiting), SNAPSHOTS_WAITING_MAX),
+            "commands": (max((len(one.inbox.commands) for one in opened), default=0), COMMANDS_MAX),
+            "ring": (max((one.ring._bytes for one in opened), default=0), RING_BYTES_MAX),
+        }
+        return [f"{name}: {held} of {most}" for name, (held, most) in sizes.items() if held > most]
 
     @property
     def is_idle(self) -> bool:
@@ -232,7 +263,7 @@ class Server:
             phase=self._chance.random,
         )
         dispatcher = _Dispatcher(edge, self.node.host, services, Jobs(tasks))
-        dispatcher.on_command = self._on_command
+        dispatcher.on_command, dispatcher.on_let_in = self._ears
         self.listener = Listener(edge, dispatcher, _no_pages)
         return self.listener
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from gameserver.net.connection import Connection
 from gameserver.runtime.metrics import Metrics
 from persistence.interfaces import RoomStatus, Ruling, Settle
 from tests.simulation.checkers import Checker
@@ -25,12 +26,14 @@ from tests.simulation.minds import SETTINGS
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import ClientEnd, Network
 from tests.simulation.players import Place, Player
-from tests.simulation.server import Server, Tuning
+from tests.simulation.server import Ears, Server, Tuning
 from tests.simulation.store import Database
 
 TROUBLE_S = 13.0
 HEAL_WITHIN_S = 15.0
 REST_S = 4.5
+BEGAN_S = 1_000.0
+RUN_S_MIN = 20.0
 FAULTS_MIN = 3
 SUPERVISE_S = 0.1
 SETTLE_WITHIN_S = 12.0
@@ -145,10 +148,15 @@ class World:
         name = f"s{number}"
         chance = self.chance(f"server {number}")
 
-        def hear(connection: Any, command: Any) -> None:
+        def hear(connection: Connection, command: Any) -> None:
             self.history.hear(name, connection, command)
 
-        server = Server(name, self.database, chance, self.tuning, hear)
+        def let_in(connection: Connection) -> None:
+            rate, burst = self.tuning.command_rate, self.tuning.command_burst
+            self.history.let_in(connection, rate, burst)
+
+        ears = Ears(hear, let_in)
+        server = Server(name, self.database, chance, self.tuning, ears)
         self.servers.append(server)
         server.on_exit = lambda: self._reset_links(server)
         server.start()
@@ -159,7 +167,9 @@ class World:
             link.reset()
 
     def kill_server(self, server: Server) -> None:
-        """End a server at once."""
+        """End a server at once, wherever it waits."""
+        for place in server.process.waits():
+            self.count(f"died_in {place}")
         self.loop.kill(server.process)
         self.loop.listening.pop(server.name, None)
 
@@ -203,7 +213,7 @@ class World:
             self.history.violations,
             self.counts,
             self.faults,
-            self.loop.time() - 1_000.0,
+            self.loop.time() - BEGAN_S,
         )
 
     async def _run(self) -> None:
@@ -218,6 +228,7 @@ class World:
             self._heal()
             await self._come_to_life()
             await self._come_to_rest()
+            await asyncio.sleep(max(BEGAN_S + RUN_S_MIN - self.loop.time(), 0))
             self._check_presence()
             self.is_closing = True
             supervising.cancel()
@@ -243,6 +254,8 @@ class World:
         if server.is_serving and server.is_up and not server.process.is_frozen and server.is_idle:
             self.count("server_without_shards_ended")
             server.drain()
+        for overfull in server.overfull:
+            self.history.violate("I20 queues have bounds", f"{server.name} {overfull}")
 
     def _restart_if_due(self) -> None:
         """Start anew when some shards have an owner that serves nobody, or none that may."""
@@ -399,6 +412,9 @@ class World:
         if self.history.is_over:
             return
         self.trace.note("LOG", event, room_id or "")
+        told = repr(fields)
+        if any(player.token and player.token in told for player in self.players):
+            self.history.violate("I21 no secret is logged", f"a token with {event}")
         if event in MISTAKES:
             self.history.violate("I21 nothing is left unhandled", f"{event}: {fields}")
         if event == "room_set_aside" and room_id not in self.expected_aside:
