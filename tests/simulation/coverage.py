@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.simulation.awaits import AWAITS
 from tests.simulation.nemesis import RARE, WEIGHTS
 from tests.simulation.store import Fate
 
@@ -36,7 +37,8 @@ BRANCHES = (
     *("hold_granted", "hold_refused", "hold_settled", "hold_released"),
     *("answer_CommandDeferred", "answer_AnswerTimeout", "answer_RoomClosed"),
 )
-REQUIRED = (*FAULTS, *STORAGE, *BRANCHES)
+CRASHES = tuple(f"died_at {place}" for place in AWAITS)
+REQUIRED = (*FAULTS, *STORAGE, *BRANCHES, *CRASHES)
 
 
 def missing(counts: Counter[str]) -> list[str]:

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 TIMERS_TOGETHER_S = 1e-9
+STORE = "tests.simulation.store"  # Its functions have the names of the store's.
 
 
 class Deadlock(Exception):
@@ -25,7 +26,8 @@ class Deadlock(Exception):
 class Process:
     """Something that can be killed or frozen as a whole; it remembers its tasks.
 
-    ``parked`` is what would have run while it was frozen.
+    ``parked`` is what would have run while it was frozen. ``on_wait`` is told where in the product
+    one of its tasks has just begun to wait.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,26 +36,24 @@ class Process:
         self.is_frozen = False
         self.parked: list[asyncio.Handle] = []
         self.tasks: list[asyncio.Task[Any]] = []
+        self.on_wait: Callable[[str], None] | None = None
         self.context = contextvars.copy_context()
         self.context.run(_PROCESS.set, self)
 
     def __repr__(self) -> str:
         return self.name
 
-    def waits(self) -> set[str]:
-        """Return the product's functions in which tasks of the process wait just now."""
-        return {place for task in self.tasks if not task.done() for place in _waits_of(task)}
 
-
-def _waits_of(task: asyncio.Task[Any]) -> list[str]:
-    """Return the innermost of the product's functions that a task is in."""
-    place: list[str] = []
+def _place_of(task: asyncio.Task[Any]) -> str:
+    """Return the innermost of the product's functions that a task waits in, and the store's."""
+    place = ""
     awaited: Any = task.get_coro()
-    while inspect.iscoroutine(awaited):
-        if awaited.cr_frame is not None:
-            module = awaited.cr_frame.f_globals["__name__"]
-            if module.startswith("gameserver."):
-                place = [f"{module.removeprefix('gameserver.')}.{awaited.cr_code.co_name}"]
+    while inspect.iscoroutine(awaited) and awaited.cr_frame is not None:
+        module = awaited.cr_frame.f_globals["__name__"]
+        if module.startswith("gameserver."):
+            place = f"{module.removeprefix('gameserver.')}.{awaited.cr_code.co_name}"
+        elif module == STORE and place:
+            place = f"{place} {awaited.__name__}"
         awaited = awaited.cr_await
     return place
 
@@ -146,6 +146,14 @@ class SimLoop(asyncio.SelectorEventLoop):
             process.parked.append(handle)
         else:
             handle._run()
+            if process is not None and process.on_wait is not None:
+                self._tell_wait(process.on_wait, handle)
+
+    def _tell_wait(self, on_wait: Callable[[str], None], handle: asyncio.Handle) -> None:
+        callback: Any = handle._callback  # type: ignore[attr-defined]
+        task = getattr(callback, "__self__", None)
+        if isinstance(task, SimTask) and not task.done():
+            on_wait(_place_of(task))
 
     # --- Processes.
 

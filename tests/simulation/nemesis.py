@@ -20,6 +20,7 @@ from gameserver.engine.inputs import packed
 from gameserver.runtime.batching import entry_identity, snapshot_identity
 from persistence.interfaces import RoomStatus, SnapshotRow
 from protocol.client import ClientError, ClientRoom
+from tests.simulation import awaits
 from tests.simulation import games as mill
 from tests.simulation.network import Link
 from tests.simulation.players import Player
@@ -36,6 +37,7 @@ WEIGHTS = {
     "store_restarted": 2,
     "server_killed": 5,
     "killed_in_commit": 4,
+    "killed_at_await": 5,
     "server_taken_over": 5,
     "frozen_in_commit": 4,
     "server_frozen": 3,
@@ -181,6 +183,10 @@ class Nemesis:
         server = self.parts.newest_server()
         if server is not None:
             self._kill(server)
+
+    async def _killed_at_await(self) -> None:
+        """Kill the next servers that begin to wait at these places of the product."""
+        self.parts.doomed |= set(self._chance.sample(awaits.ALL, 2))
 
     async def _killed_in_commit(self) -> None:
         """Kill a server in the moment in which its commit happens, before it knows."""

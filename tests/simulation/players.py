@@ -15,12 +15,14 @@ from protocol.client import (
     Client,
     ClientError,
     ClientRoom,
+    ClientStopped,
     Options,
     RequestRefused,
     RoomClosed,
     TooManyCommands,
 )
 from protocol.client.options import NUMBER_GAP_MAX
+from protocol.closes import CloseCode
 from protocol.codec import encode_inbound
 from protocol.messages import Command, Full, LeftCode, Outcome, ReplyCode, Resync
 from tests.simulation.history import ECHOES_ONLY, Asked, History
@@ -129,14 +131,23 @@ class Player:
                     async with asyncio.TaskGroup() as tasks:
                         for place in self.places:
                             tasks.create_task(self._stay(client, place))
-            except (ClientError, OSError):
+            except (ClientError, OSError) as error:
                 self._world.count("client_gave_up")
+                if isinstance(error, ClientStopped) and error.code == CloseCode.TOKEN_INVALID:
+                    self._be_new()
             except BaseExceptionGroup as group:
                 _, others = group.split((ClientError, OSError))
                 if others is not None:
                     raise
                 self._world.count("client_gave_up")
             await asyncio.sleep(WAIT_S)
+
+    def _be_new(self) -> None:
+        """Be another account: a restored backup does not know this one."""
+        if self._world.history.is_forgetful:
+            self.token = ""
+            self._created.clear()
+            self._asked.clear()
 
     def _device(self, process: Process) -> Client:
         async def dial(_: str) -> Any:

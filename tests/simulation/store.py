@@ -371,4 +371,5 @@ class StoreLink:
             sent.start()
             return await sent.answered
 
+        call.__name__ = name
         return call

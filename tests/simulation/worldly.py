@@ -16,7 +16,8 @@ class WorldParts(Protocol):
 
     ``expected_aside`` are rooms that were made to break, with the reason; ``forged`` has the true
     row of each entry that was changed; ``restart_due_s`` is when the server will be started anew,
-    because it cannot serve some of its shards.
+    because it cannot serve some of its shards; ``doomed`` are the places where the next server dies
+    that begins to wait there.
     """
 
     loop: SimLoop
@@ -27,6 +28,7 @@ class WorldParts(Protocol):
     expected_aside: dict[int, str]
     forged: dict[int, tuple[int, Any]]
     restart_due_s: float | None
+    doomed: set[str]
 
     def fault(self, name: str) -> None:
         """Note that something goes wrong now."""

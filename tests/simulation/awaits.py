@@ -1,0 +1,53 @@
+"""Where a server waits, and so where a crash may find it.
+
+A place is the innermost of the product's functions, and what it asks the store if it does. A place
+that a server was seen to wait at and that is not here is a violation, so that none is forgotten.
+"""
+
+from __future__ import annotations
+
+AWAITS = (
+    "net.listener.drain",
+    "runtime.committer._sent_until_known",
+    "runtime.committer._sent_until_known commit",
+    "runtime.committer._woken",
+    "runtime.keeper.take take_shards",
+    "runtime.node._open_rows open_rooms",
+    "runtime.node._recover_all",
+    "runtime.node.run",
+    "runtime.opening._open room",
+    "runtime.opening.run",
+    "runtime.opening.run set_aside",
+    "runtime.recovery._check_place entries",
+    "runtime.recovery._resume persons",
+    "runtime.recovery._resume verdicts",
+    "runtime.recovery.newest_sound snapshots",
+    "runtime.recovery.replay",
+    "runtime.recovery.replay entries",
+    "runtime.release._count_write",
+    "runtime.signing.run",
+    "runtime.signing.sign save_heads",
+    "runtime.slots.run",
+    "runtime.snapshots._save save_snapshots",
+    "runtime.snapshots.run",
+    "services.accounts.guest create_person",
+    "services.accounts.returning persons",
+    "services.lobby._create create_room",
+    "services.lobby.by_id room",
+    "services.lobby.start rooms",
+)
+# Where it takes a rare story to come to: more runs have a server die there, if they do.
+RARE = ("runtime.opening.run set_aside", "runtime.recovery._resume verdicts")
+RARE_EVERY = 3
+
+# Where a server waits too seldom for a campaign to be sure of.
+SELDOM = (
+    "runtime.node._open_rows",
+    "runtime.opening._alone",
+    "runtime.opening.open",
+    "runtime.opening.recover",
+    "runtime.opening.refill",
+    "runtime.recovery._replay_until",
+    "runtime.recovery._replay_until entries",
+)
+ALL = (*AWAITS, *SELDOM)
