@@ -14,7 +14,7 @@ from tests.simulation.store import Fate
 FAULTS = tuple(f"fault_{name}" for name in (*WEIGHTS, *RARE))
 STORAGE = (
     *(fate.value for fate in Fate),
-    *("batch_repeated", "call_failed", "call_slow", "call_stalled", "poisoned"),
+    *("batch_repeated", "call_failed", "call_slow", "call_stalled", "call_lost", "poisoned"),
     *("snapshot_flipped", "snapshot_restated", "snapshot_swapped", "entry_forged"),
     *("verdicts_fetched", "heads_signed"),
 )

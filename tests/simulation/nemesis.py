@@ -41,6 +41,7 @@ WEIGHTS = {
     "server_taken_over": 5,
     "frozen_in_commit": 4,
     "server_frozen": 3,
+    "server_cut_off": 3,
     "server_drained": 1,
     "shards_stolen": 2,
     "link_cut": 4,
@@ -241,6 +242,20 @@ class Nemesis:
         server.process.is_frozen = True
         await asyncio.sleep(self._chance.choice((0.04, 0.3, 1.0, 2.5)))
         self.parts.loop.thaw(server.process)
+
+    async def _server_cut_off(self) -> None:
+        """Cut a server off from the database, though not from its players; another may take over.
+
+        What it asked last may be done and never answered, and it learns late that it owns nothing.
+        """
+        server = self.parts.newest_server()
+        if server is None:
+            return
+        until_s = self.parts.loop.time() + self._chance.choice((0.4, 1.5, 3.5, 6.0))
+        server.link.cut_until_s = until_s
+        if self._chance.random() < 0.7:
+            await asyncio.sleep(self._chance.uniform(0.0, 1.0))
+            self.parts.start_server()
 
     async def _server_drained(self) -> None:
         server = self.parts.newest_server()

@@ -41,6 +41,7 @@ METHODS = (
     *("claim_task", "holds_task"),
 )
 WALL_MS = 1_700_000_000_000  # What the database believes the time to be when a run begins.
+GIVES_UP_S = 3.0
 LATE_S = 3.4  # Longer than a committer waits, so that its repeat comes first.
 
 
@@ -298,7 +299,9 @@ class Call:
         now_s, weather = database.loop.time(), database.weather
         if self.is_broken:
             return
-        if weather.stalled_until_s > now_s:
+        if self.link.is_cut:
+            self._get_lost()
+        elif weather.stalled_until_s > now_s:
             database.counts["call_stalled"] += 1
             _later(database.loop, weather.stalled_until_s - now_s, self._arrive, fate)
         elif weather.away_until_s > now_s or fate is Fate.REFUSED:
@@ -333,7 +336,18 @@ class Call:
             delay_s = database.chance.uniform(0.0002, 0.001) + self._slowness_s()
             _later(database.loop, delay_s, self._answer, done, error)
 
+    def _get_lost(self) -> None:
+        """Be heard of no more: the sender gives up by itself, as it does with the real store."""
+        database = self.link.database
+        database.counts["call_lost"] += 1
+        database.calls.pop(self, None)
+        error = StorageUnavailable("no answer in time")
+        _later(database.loop, GIVES_UP_S, self._fail_sender, error)
+
     def _answer(self, done: Any, error: Exception | None) -> None:
+        if self.link.is_cut:
+            self._get_lost()
+            return
         self.link.database.calls.pop(self, None)
         if error is not None:
             self._fail_sender(error)
@@ -350,11 +364,20 @@ _DATABASE = Process("database")
 
 
 class StoreLink:
-    """A process's way to the database; a `Store`."""
+    """A process's way to the database; a `Store`.
+
+    Until ``cut_until_s`` whatever is sent on it, either way, arrives nowhere.
+    """
 
     def __init__(self, database: Database, node: str) -> None:
         self.database = database
         self.node = node
+        self.cut_until_s = 0.0
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether the process is cut off from the database."""
+        return self.cut_until_s > self.database.loop.time()
 
     async def start(self) -> None:
         """There is nothing to connect to."""

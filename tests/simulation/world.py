@@ -302,6 +302,7 @@ class World:
         for room_id, (at, row) in self.forged.items():
             self.database.journal[room_id][at] = row
         for server in self.servers:
+            server.link.cut_until_s = 0.0
             if server.process.is_frozen:
                 self.loop.thaw(server.process)
         for link in tuple(self.network.links):
