@@ -175,8 +175,8 @@ class Server:
         node = self.node
         opened = node.host.rooms.values()
         sizes = {
-            "slots ahead": (node._committer._slots_ahead, SLOTS_AHEAD_MAX),
-            "works": (len(node._committer._waiting), WORKS_WAITING_MAX),
+            "slots ahead": (node.committer._slots_ahead, SLOTS_AHEAD_MAX),
+            "works": (len(node.committer._waiting), WORKS_WAITING_MAX),
             "snapshots": (len(node._snapshots._waiting), SNAPSHOTS_WAITING_MAX),
             "commands": (max((len(one.inbox.commands) for one in opened), default=0), COMMANDS_MAX),
             "ring": (max((one.ring._bytes for one in opened), default=0), RING_BYTES_MAX),
