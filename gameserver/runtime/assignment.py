@@ -74,13 +74,13 @@ def desired(shards: int, nodes: Sequence[Candidate], owners: Mapping[int, str]) 
         plan[shard] = placing.with_room(shard, newest) or placing.least_full(shard, newest)
     for node in view.live.values():
         if node.draining:
-            fit = [taker for taker in view.takers if not behind(taker, node)] or newest
+            fit = view.fit_for(node) or newest
             for shard in view.held[node.name]:
                 plan[shard] = placing.with_room(shard, fit) or placing.least_full(shard, fit)
     for node in view.takers:
         loose = placing.above_quota(node)
         if loose:
-            fit = [taker for taker in view.takers if not behind(taker, node)]
+            fit = view.fit_for(node)
             for shard in loose:
                 plan[shard] = placing.with_room(shard, fit) or node.name
     return plan
@@ -166,10 +166,18 @@ class _View:
         self.shards = shards
         self.live = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
         self.takers = [node for node in self.live.values() if node.weight > 0 and not node.draining]
+        self._fit: dict[tuple[tuple[str, int], ...], list[Candidate]] = {}
         self.held: dict[str, list[int]] = {name: [] for name in self.live}
         self.ownerless: list[int] = []
         for shard in range(shards):
             self.held.get(owners.get(shard, ""), self.ownerless).append(shard)
+
+    def fit_for(self, owner: Candidate) -> list[Candidate]:
+        """Return the takers whose rules are not behind an owner's."""
+        kind = _kind(owner)
+        if kind not in self._fit:  # Nearly all nodes have the same rules.
+            self._fit[kind] = [taker for taker in self.takers if not behind(taker, owner)]
+        return self._fit[kind]
 
 
 class _Placing:
@@ -262,13 +270,17 @@ def _scores(name: str, shards: int) -> array[int]:
 
 def _newest(takers: Sequence[Candidate]) -> list[Candidate]:
     """Return the nodes that no other one has only newer rules than."""
-    kinds = {tuple(sorted(node.rules.items())): node for node in takers}
+    kinds = {_kind(node): node for node in takers}
     outdated = {
         kind
         for kind, node in kinds.items()
         if any(behind(node, other) and not behind(other, node) for other in kinds.values())
     }
-    return [node for node in takers if tuple(sorted(node.rules.items())) not in outdated]
+    return [node for node in takers if _kind(node) not in outdated]
+
+
+def _kind(node: Candidate) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(node.rules.items()))
 
 
 def _receivers(view: _View, plan: Mapping[int, str]) -> dict[str, list[str]]:
