@@ -25,6 +25,9 @@ echo $day > "{place}"
 echo "2026-01-${{day}}T030000Z"
 """
 
+# Whole databases are copied, on machines that may be busy.
+pytestmark = pytest.mark.timeout(180)
+
 
 class Database:
     """A PostgreSQL that archives, in a directory of its own, and the scripts beside it."""
@@ -135,9 +138,16 @@ class Database:
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
+def folder() -> Iterator[Path]:
+    """A directory with a short name, because a socket lies in it."""
+    made = Path(tempfile.mkdtemp(prefix="gs-backup-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def database(folder: Path) -> Iterator[Database]:
     """A database with a table, which archives."""
-    folder = Path(tempfile.mkdtemp(prefix="gs-backup-"))  # Short: a socket lies in it.
     try:
         database = Database(folder)
     except BinariesMissing as error:
@@ -149,7 +159,6 @@ def database() -> Iterator[Database]:
         yield database
     finally:
         database.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
