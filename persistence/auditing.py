@@ -140,6 +140,9 @@ class Records(Protocol):
     async def shards(self) -> tuple[ShardHead, ...]:
         """Return all shards that were ever taken."""
 
+    async def shards_signed(self) -> frozenset[int]:
+        """Return the shards of which a head was signed."""
+
     async def floors(self) -> tuple[FloorRow, ...]:
         """Return how far the journals were pruned, for those that were."""
 

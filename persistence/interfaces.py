@@ -26,13 +26,11 @@ from persistence.failures import StorageBusy as StorageBusy
 from persistence.failures import StorageError as StorageError
 from persistence.failures import StorageUnavailable as StorageUnavailable
 from persistence.failures import TooManyRooms as TooManyRooms
-from persistence.ownership import DEFAULT_SHARDS, OwnershipStore
 from persistence.ownership import HEAD_BYTES as HEAD_BYTES
 from persistence.ownership import NO_HEAD as NO_HEAD
+from persistence.ownership import OwnershipStore
 from persistence.ownership import ShardMark as ShardMark
 from persistence.ownership import ShardState as ShardState
-
-SHARDS = DEFAULT_SHARDS
 
 TRANSFERS_PER_BATCH_MAX = 1_000
 ROOM_CODE_CHARS = 6

@@ -64,6 +64,17 @@ async def reading(dsn: str) -> AsyncIterator[PostgresRecords]:
             connection.terminate()
 
 
+# One look into the index for each shard, however many heads there are.
+SHARDS_SIGNED = """
+WITH RECURSIVE signed AS (
+    (SELECT shard FROM signed_head ORDER BY shard LIMIT 1)
+    UNION ALL
+    SELECT (SELECT h.shard FROM signed_head AS h WHERE h.shard > s.shard ORDER BY h.shard LIMIT 1)
+    FROM signed AS s WHERE s.shard IS NOT NULL
+)
+SELECT shard FROM signed WHERE shard IS NOT NULL"""
+
+
 class PostgresRecords:
     """`persistence.auditing.Records` on an open transaction."""
 
@@ -74,6 +85,10 @@ class PostgresRecords:
         """Return all shards that were ever taken."""
         sql = "SELECT shard, epoch, link, head FROM shard ORDER BY shard"
         return tuple(ShardHead(*row) for row in await self._connection.fetch(sql))
+
+    async def shards_signed(self) -> frozenset[int]:
+        """Return the shards of which a head was signed."""
+        return frozenset(row["shard"] for row in await self._connection.fetch(SHARDS_SIGNED))
 
     async def floors(self) -> tuple[FloorRow, ...]:
         """Return how far the journals were pruned, for those that were."""

@@ -81,7 +81,7 @@ class ChainCheck:
             self._follow(chain, link, rows)
         if progress.chain is not None:
             self._end(progress.chain)
-        others = progress.ends.keys() | progress.floors.keys() | heads.shards
+        others = progress.ends.keys() | progress.floors.keys() | await heads.shards()
         for shard in sorted(others - progress.done):
             self._end(await self._begun(shard, heads))
         return progress.last_numbers

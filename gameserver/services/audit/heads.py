@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gameserver.services.audit.report import Report
 from persistence.auditing import Records, SignedHead, is_signed, key_id
-from persistence.interfaces import INTEGER_MAX, SHARDS
+from persistence.interfaces import INTEGER_MAX
 
 TAIL_BYTES = 64 * 1024  # More than the lines that are added at once.
 
@@ -99,10 +99,9 @@ class Heads:
         except BadLine as error:
             report.find(f"file of heads: {error}")
 
-    @property
-    def shards(self) -> set[int]:
-        """Return all shards of which a head may have been signed."""
-        return set(range(SHARDS)) | self._in_file.keys()
+    async def shards(self) -> frozenset[int]:
+        """Return all shards of which a head was signed."""
+        return await self._records.shards_signed() | self._in_file.keys()
 
     async def of(self, shard: int) -> list[SignedHead]:
         """Return the heads of a shard; find fault with those that nobody has signed."""
