@@ -235,6 +235,8 @@ class Committer:
         """Move on the journal heads of the shards that were written; drop those that are lost."""
         lost = answer.fenced | answer.regressed
         for mark in batch.marks:
+            if not self._keeper.has(mark):
+                continue  # It was given up meanwhile, and may have been taken again.
             if mark.shard in lost:
                 self._metrics.shards_fenced_total += 1
                 if mark.shard in answer.fenced:

@@ -58,10 +58,15 @@ class ShardKeeper:
             self.owned[state.shard] = OwnedShard(state, beat())
         return [state.shard for state in states]
 
+    def has(self, mark: ShardMark) -> bool:
+        """Tell whether a mark is of the claim that we have now, and not of an older one."""
+        owned = self.owned.get(mark.shard)
+        return owned is not None and owned.epoch == mark.epoch
+
     def advance(self, mark: ShardMark) -> None:
         """Move on a shard's head: what the mark says was committed."""
         owned = self.owned.get(mark.shard)
-        if owned is not None and mark.next_head != owned.head:
+        if owned is not None and self.has(mark) and mark.next_head != owned.head:
             owned.head = mark.next_head
             owned.link += 1
 

@@ -143,11 +143,13 @@ class Opening:
         closed = self._closed(current)
         if closed is not None:
             return closed
-        offset_ticks = self.keeper.owned[row.shard].offset_ticks
-        opened = await self._recovery.open(current, offset_ticks, self._ring_ticks)
+        owned = self.keeper.owned[row.shard]
+        opened = await self._recovery.open(current, owned.offset_ticks, self._ring_ticks)
         closed = self._closed(current)
         if closed is not None:  # The shard was lost meanwhile, or other rooms took all places.
             return closed
+        if self.keeper.owned[row.shard] is not owned:  # Others may have played the room meanwhile.
+            return JoinError(ReplyCode.UNAVAILABLE, "the room has moved", UNOWNED_RETRY_MS)
         opened.paused = row.shard in self.resting
         self.opened(opened)
         return JoinError(ReplyCode.ROOM_SET_ASIDE) if opened.gone else opened
