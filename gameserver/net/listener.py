@@ -10,7 +10,9 @@ What is said afterwards is not known here.
 """
 
 import asyncio
+import contextlib
 import errno
+import socket
 from collections.abc import Callable
 from enum import Enum
 from typing import cast
@@ -38,6 +40,8 @@ REFUSED_MAX = 256
 RETRY_AFTER_S = 2
 DRAIN_STEP_S = 0.01
 DRAIN_RETRY_MS_MIN = 250
+
+NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Not on every system.
 
 log = structlog.get_logger()
 
@@ -190,6 +194,7 @@ class Front(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         edge = self._edge
         now_ns = edge.clock.now_ns()
+        hold_back_little(self._transport, edge.limits.outbox.soft_bytes)
         peer = transport.get_extra_info("peername")
         address = address_group(peer[0] if isinstance(peer, tuple) else "")
         refusal = edge.admission.admit(address, now_ns)
@@ -319,6 +324,18 @@ class Front(asyncio.BufferedProtocol):
             self._transport.write_eof()
         else:
             self._transport.close()
+
+
+def hold_back_little(transport: asyncio.Transport, most_bytes: int) -> None:
+    """Let the system keep no more than this of what it has not sent yet.
+
+    It would take megabytes for a client that does not read, and only then would an outbox see any
+    of it. How much may be on its way is not limited by this.
+    """
+    used = transport.get_extra_info("socket")
+    if used is not None and NOTSENT_LOWAT is not None:
+        with contextlib.suppress(OSError):  # It may have closed already.
+            used.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, most_bytes)
 
 
 def is_upgrade(head: bytes) -> bool:

@@ -1,8 +1,12 @@
 """Clients that do not read: their updates are merged, then they are cut off; nobody else waits."""
 
+import asyncio
 import os
 import socket
 
+import pytest
+
+from gameserver.net.listener import NOTSENT_LOWAT
 from protocol import codec
 from protocol.messages import Balance, Delta, Full, Goodbye, Join, JoinBy, Joined, Ping, ServerPong
 from tests.net.rig import BINARY, CLOSE, Peer, Rig
@@ -65,6 +69,21 @@ async def test_who_does_not_read_gets_merged_updates_and_others_get_all(rig: Rig
         rig.host.tick(room_id, tick + 1)
     assert rig.host.caught_up == [(room_id, delivered)]
     assert rig.server.edge.counters.closes == {}
+
+
+@pytest.mark.skipif(NOTSENT_LOWAT is None, reason="the system does not offer it")
+async def test_the_system_holds_no_more_for_who_does_not_read_than_the_outbox_would(
+    rig: Rig,
+) -> None:
+    room_id = await rig.room()
+    slow = await rig.player("slow", receive_bytes=4 * KIB)
+    await enter(slow, room_id)
+    slow.pause()
+    for tick in range(1, 31):
+        rig.host.tick(room_id, tick, changes())
+        await asyncio.sleep(0)
+    # 64 KiB in the system and as much in the outbox; and what is on its way.
+    assert rig.server.edge.counters.merges > 10
 
 
 async def test_nothing_is_sent_between_falling_behind_and_the_hosts_answer(rig: Rig) -> None:
