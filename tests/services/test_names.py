@@ -10,7 +10,7 @@ from gameserver.services.names import BadName, cleaned
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "Ann", "Zoë", "李小龍", "Anna Maria", "x" * 24, "O'Neil-3", "😀", "Олег"]
+    "name", ["a", "Ann", "Zoë", "李小龍", "Anna Maria", "x" * 24, "O'Neil-3", "😀", "Олег", "\u2764\ufe0f"]
 )
 def test_ordinary_names_stay_as_they_are(name: str) -> None:
     assert cleaned(name) == name
@@ -32,6 +32,10 @@ def test_letters_and_their_accents_become_one() -> None:
         ("\u2066a", "visible"),
         ("\ufeffa", "visible"),
         ("\u3164", "visible"),
+        ("a\u034f", "visible"),
+        ("a\ufe0f", "visible"),
+        ("a\u17b4b", "visible"),
+        ("a\U000e0100", "visible"),
         ("\ue000", "visible"),
         ("a\u2028b", "visible"),
         ("a\u00a0b", "plain one"),
