@@ -24,7 +24,9 @@ from gameserver.cli_parts import (
 )
 from gameserver.exits import EXIT_CODES, EXIT_FAILED, EXIT_OK
 from gameserver.services.audit.report import Report
+from persistence.interfaces import INTEGER_MAX
 
+ROOM_ID = click.IntRange(1, INTEGER_MAX)
 ROOM_HEADS = ("room", "code", "game", "status", "note")
 
 
@@ -50,7 +52,7 @@ def journal() -> None:
 
 @journal.command("verify", epilog=EXIT_CODES)
 @options(DATABASE | LOGGING | {"games", "content_dir"})
-@click.option("--room", "room_id", type=int, help="Look closer at one room alone.")
+@click.option("--room", "room_id", type=ROOM_ID, help="Look closer at one room alone.")
 @click.option("--replay", is_flag=True, help="Replay rooms too, and compare what they come to.")
 @as_json
 def verify(
@@ -92,7 +94,7 @@ def rooms(config_file: Path | None, is_json: bool, **flags: object) -> None:
 
 
 @rooms.command("show", epilog=EXIT_CODES)
-@click.argument("room_id", metavar="ID", type=int)
+@click.argument("room_id", metavar="ID", type=ROOM_ID)
 @options(DATABASE | LOGGING | {"games", "content_dir"})
 @as_json
 def show_room(config_file: Path | None, room_id: int, is_json: bool, **flags: object) -> None:
@@ -116,7 +118,7 @@ def show_room(config_file: Path | None, room_id: int, is_json: bool, **flags: ob
 
 
 @rooms.command("reopen", epilog=EXIT_CODES)
-@click.argument("room_id", metavar="ID", type=int)
+@click.argument("room_id", metavar="ID", type=ROOM_ID)
 @options(DATABASE | LOGGING)
 def reopen_room(config_file: Path | None, room_id: int, **flags: object) -> None:
     """Open a room again that was set aside because of an error."""

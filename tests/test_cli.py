@@ -221,3 +221,15 @@ def test_commands_for_operators_explain_themselves() -> None:
         result = run(*words, "--help")
         assert result.exit_code == 0
         assert "Usage: " in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [("rooms", "show"), ("rooms", "reopen"), ("journal", "verify", "--room")]
+)
+@pytest.mark.parametrize("number", ["0", "99999999999999999999999"])
+def test_a_number_that_no_room_can_have_is_told_as_such(
+    tmp_path: Path, words: tuple[str, ...], number: str
+) -> None:
+    result = run(*words, number, "--data-dir", str(tmp_path / "none"))
+    assert result.exit_code == 2
+    assert "is not in the range" in result.stderr
