@@ -36,7 +36,6 @@ AWAITS = (
     "services.accounts.returning persons",
     "services.lobby._create create_room",
     "services.lobby.by_id room",
-    "services.lobby.start rooms",
 )
 # Where it takes a rare story to come to: more runs have a server die there, if they do.
 RARE = ("runtime.opening.run set_aside", "runtime.recovery._resume verdicts")
