@@ -99,7 +99,6 @@ class Relay:
         """Leave all rooms of a client that is gone."""
         client = self._clients.pop(connection, None)
         if client is not None:
-            client.rooms.clear()
             for branch in tuple(client.branches.values()):
                 branch.upstream.end()
 
@@ -133,10 +132,7 @@ class Relay:
 
     def _ended(self, branch: "Branch") -> None:
         self.upstreams -= 1
-        client = branch.client
-        del client.branches[branch.url]
-        if not client.branches and self._clients.get(client.connection) is client:
-            del self._clients[client.connection]
+        del branch.client.branches[branch.url]
 
 
 class Client:

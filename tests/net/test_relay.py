@@ -12,8 +12,9 @@ import pytest
 from gameserver.net.dispatch import Services
 from gameserver.net.relay import IDLE_NS, LEAVING_MAX, UPSTREAMS_PER_CLIENT_MAX, Relay
 from gameserver.net.server import Inside, NetServer
-from gameserver.net.upstream import RELAY
+from gameserver.net.upstream import OPEN_S, RELAY
 from gameserver.runtime.cluster import Place
+from gameserver.services.doors import Elsewhere
 from gameserver.services.refusals import Refusal
 from gameserver.services.requests import Requests
 from persistence.ownership import DEFAULT_SHARDS
@@ -274,10 +275,12 @@ async def test_an_upstream_that_is_lost_sends_its_rooms_back_to_be_asked_for(
     ann = await near.player("ann")
     await enter(ann, first)
     await enter(ann, second)
+    timed = len(near.server.edge.wheel)
     far.connection(ann.account).abort()
     assert await read(ann) == Moved(first, "", "")
     assert await read(ann) == Moved(second, "", "")
     assert near.relay.upstreams == 0
+    assert len(near.server.edge.wheel) == timed - 1
     ann.send(Resume(5, first, 3, False))
     assert isinstance(await read(ann), Joined)
 
@@ -413,12 +416,44 @@ async def test_a_client_that_goes_while_its_upstream_is_made_leaves_none_behind(
         await near.until(lambda: near.relay.upstreams == 0)
 
 
+async def test_a_client_that_went_while_its_room_was_looked_for_gets_no_upstream(
+    near: Near, far: Rig
+) -> None:
+    room_id = await far.room()
+    ann = await near.player("ann")
+    at_near = near.connection(ann.account)
+    await ann.end()
+    await near.until(lambda: not at_near.is_open)
+    elsewhere = Elsewhere(room_id, "far", url_of(far), near.ticket(ann.account, "far"))
+    refused = await near.relay.enter(at_near, Join(1, JoinBy.ID, room_id, False), elsewhere)
+    assert refused is not None
+    assert near.relay.upstreams == 0
+    assert far.host.viewers == {}
+
+
+async def test_a_request_number_that_is_in_use_elsewhere_is_not_used_again(
+    near: Near, far: Rig
+) -> None:
+    room_id = await far.room()
+    far.host.opening = asyncio.Event()
+    ann = await near.player("ann")
+    for _ in range(2):
+        ann.send(Join(1, JoinBy.ID, room_id, False))
+    assert (await refusal(ann)).name == "UNAVAILABLE"
+    far.host.opening.set()
+    assert isinstance(await read(ann), Joined)
+    assert isinstance(await read(ann), Full)
+    assert len(far.host.viewers[room_id]) == 1
+
+
 async def test_a_ticket_that_is_refused_is_no_fault_of_the_clients(near: Near, far: Rig) -> None:
     room_id = await far.room()
     near.is_ticket_good = False
     ann = await near.player("ann")
     ann.send(Join(1, JoinBy.ID, room_id, False))
+    began_s = asyncio.get_running_loop().time()
     assert (await refusal(ann)).name == "UNAVAILABLE"
+    assert asyncio.get_running_loop().time() - began_s < OPEN_S, "it need not wait to know"
     near.is_ticket_good = True
     await enter(ann, room_id, 2)
 
