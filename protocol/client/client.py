@@ -232,6 +232,13 @@ class Client:
         """Tell whether a room is seen there."""
         return any(room.link is link for room in self.rooms.values())
 
+    def awaits(self, link: Link) -> bool:
+        """Tell whether an answer is waited for there which other servers could give."""
+        if not self._links.has_others:
+            return False
+        rooms = self.rooms.values()
+        return len(link.requests) > 0 or any(r.link is link and r.unanswered for r in rooms)
+
     def take(self, link: Link, message: AnyOutbound) -> None:
         """Take a message of a server."""
         take = _TAKE.get(type(message))
@@ -260,6 +267,10 @@ class Client:
             self._opened.exception()  # Whoever opened the client may have given up before.
         for task in self._running - {asyncio.current_task()}:
             task.cancel()
+
+    def finish(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Run what ends by itself, soon, whatever becomes of the client."""
+        self._tasks.create_task(closing)
 
     def _spawn(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._tasks.create_task(running)

@@ -20,8 +20,11 @@ from protocol.messages import AnyOutbound, Bye, Goodbye, Hello, Ping, Pong, Serv
 from protocol.session import ClientSession, State
 
 OUTBOX_MESSAGES_MAX = 8_192
+SILENT = "SILENT"
+PROBES = 5  # Looks into a silence before it is taken for an end.
 
 _BYE = encode_inbound(Bye())
+_PING = encode_inbound(Ping(0))
 
 
 class Ended(Exception):
@@ -35,7 +38,11 @@ class Ended(Exception):
 
 
 class Connection:
-    """Runs one transport. ``take`` gets every message of the server but pings and Goodbye."""
+    """Runs one transport. ``take`` gets every message of the server but pings and Goodbye.
+
+    While ``is_awaited`` says that an answer is waited for which others could give, silence ends the
+    connection soon.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class Connection:
         options: Options,
         counters: Counters,
         take: Callable[[AnyOutbound], None],
+        is_awaited: Callable[[], bool],
     ) -> None:
         self._transport = transport
         self._options = options
@@ -54,16 +62,24 @@ class Connection:
         self._outbox: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._heard_ns = options.now_ns()
+        self._is_awaited = is_awaited
+        self._probe: asyncio.TimerHandle | None = None
+        self._probed_ns = 0  # When the timer was set.
+        self._asked_ns = 0
+        self._alarm = asyncio.Event()
 
     def post(self, payload: bytes) -> None:
         """Put a message on its way."""
         self._outbox.append(payload)
         self._wake.set()
+        if self._probe is None and self._session.state is State.OPEN:
+            self._asked_ns = self._options.now_ns()
+            self._plan_probe()
 
     async def run(self, hello: Hello, timeout_ms: int) -> Ended:
-        """Say hello and carry messages until the connection is over. Cancel it to say goodbye.
+        """Say hello and carry messages until the connection is over; then it is to be closed.
 
-        Without a Welcome in ``timeout_ms`` it is over.
+        Without a Welcome in ``timeout_ms`` it is over. Cancelled, it says goodbye and closes.
         """
         self.post(encode_inbound(hello))
         ended: Ended | None = None
@@ -80,9 +96,16 @@ class Connection:
                 # Before Python 3.13 a group whose body fails as it is cancelled forgets the cancel.
                 raise asyncio.CancelledError
         finally:
-            await self._close(bye=ended is None)
+            if self._probe is not None:
+                self._probe.cancel()
+            if ended is None:
+                await self._close(bye=True)
         assert ended is not None, "Reading ends by an exception only."
         return ended
+
+    async def close(self) -> None:
+        """Close what is over; takes a while if the server does not answer."""
+        await self._close(bye=False)
 
     async def _read(self, timeout_ms: int) -> None:
         try:
@@ -136,12 +159,34 @@ class Connection:
         options = self._options
         period_ms = options.idle_timeout_ms // 3
         while True:
-            await asyncio.sleep(period_ms / 1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(period_ms / 1000):
+                    await self._alarm.wait()
             silent_ms = (options.now_ns() - self._heard_ns) // 1_000_000
-            if silent_ms >= options.idle_timeout_ms:
-                raise Ended(ABNORMAL, "SILENT")
+            if silent_ms >= options.idle_timeout_ms or self._alarm.is_set():
+                raise Ended(ABNORMAL, SILENT)
             if silent_ms >= period_ms and self._session.state is State.OPEN:
-                self.post(encode_inbound(Ping(0)))
+                self.post(_PING)
+
+    def _plan_probe(self) -> None:
+        self._probed_ns = self._options.now_ns()
+        delay_s = self._options.silence_ms / PROBES / 1000
+        self._probe = asyncio.get_running_loop().call_later(delay_s, self._look)
+
+    def _look(self) -> None:
+        """Look whether what was asked had any echo."""
+        now_ns, silence_ns = self._options.now_ns(), self._options.silence_ms * 1_000_000
+        if not self._is_awaited():
+            self._probe = None
+            return
+        if now_ns - self._probed_ns > 2 * silence_ns // PROBES:
+            self._asked_ns = now_ns  # It was this side that stood still, and has not read yet.
+        silent_ns = now_ns - max(self._heard_ns, self._asked_ns)
+        self._plan_probe()
+        if silent_ns >= silence_ns:
+            self._alarm.set()
+        elif silent_ns >= 2 * silence_ns // PROBES:
+            self.post(_PING)
 
     async def _close(self, *, bye: bool) -> None:
         with contextlib.suppress(OSError):  # Time-outs among them: it was over anyway.

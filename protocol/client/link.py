@@ -5,9 +5,11 @@ address again makes another link to it. It knows what is asked over it, and no r
 """
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Protocol
 
-from protocol.client.connection import Connection, Ended
+from protocol.client.connection import SILENT, Connection, Ended
 from protocol.client.errors import ConnectionLost
 from protocol.client.options import Counters, Options
 from protocol.client.requests import Requests
@@ -33,6 +35,12 @@ class Owner(Protocol):
 
     def lost(self, link: "Link") -> None:
         """Take the loss of a connection that had been welcomed."""
+
+    def awaits(self, link: "Link") -> bool:
+        """Tell whether an answer is waited for there which other servers could give."""
+
+    def finish(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Run what ends by itself, soon, whatever becomes of the client."""
 
 
 class Link:
@@ -106,8 +114,11 @@ class Link:
             code = ABNORMAL if isinstance(error, OSError) else CloseCode.WEBSOCKET_ERROR
             ended = Ended(code, str(error))
         else:
-            self._connection = Connection(transport, self._options, self._counters, self._take)
-            ended = await self._connection.run(hello, timeout_ms)
+            awaits = partial(self._owner.awaits, self)
+            connection = Connection(transport, self._options, self._counters, self._take, awaits)
+            self._connection = connection
+            ended = await connection.run(hello, timeout_ms)
+            self._owner.finish(connection.close())  # A server that is stopped takes its time.
         self._connection = None
         self._counters.closes[ended.code] = self._counters.closes.get(ended.code, 0) + 1
         return ended
@@ -124,7 +135,7 @@ class Link:
         lived_ms = (self._options.now_ns() - self._opened_ns) // 1_000_000
         self.was_steady = lived_ms >= self._options.steady_ms
         self.comes_back = (may_redial or self.was_steady) and ended.code < _TOLD
-        if close_class(ended.code) is CloseClass.STOP:
+        if close_class(ended.code) is CloseClass.STOP or ended.name == SILENT:
             self.comes_back = False
         self.is_open = False
         self._settled.clear()

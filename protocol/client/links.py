@@ -99,6 +99,11 @@ class Links:
         """Tell whether there is a connection to home just now."""
         return self.home is not None and self.home.is_open
 
+    @property
+    def has_others(self) -> bool:
+        """Tell whether more than one address is known."""
+        return len(self._ways()) > 1
+
     def opened(self, link: Link) -> None:
         """Take note that a link was welcomed."""
         if link is self.home:
@@ -225,7 +230,7 @@ class Links:
     def _patience_ms(self, attempt: int) -> int:
         """Return how long to wait for a connection: short at first, if there are other ways."""
         longest_ms = self._options.dial_timeout_ms
-        return min(longest_ms, REACH_MS << min(attempt, 8)) if len(self._ways()) > 1 else longest_ms
+        return min(longest_ms, REACH_MS << min(attempt, 8)) if self.has_others else longest_ms
 
     def _may_follow(self, url: str) -> bool:
         """Tell whether a server may send us there."""

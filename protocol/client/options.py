@@ -38,6 +38,9 @@ class Options:
     close_timeout_ms: int = 2_000
     # The server pings every 10 s: this is three pings missed.
     idle_timeout_ms: int = 30_000
+    # With a question open and other nodes to ask: a server that is silent for so long, pings and
+    # all, is stopped or cut off, and by then another has taken its rooms.
+    silence_ms: int = 2_500
     backoff_ms: int = 250
     backoff_max_ms: int = 15_000
     # A connection that lived as long as this was a good one: the next wait is short again.

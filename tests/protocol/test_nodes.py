@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol import codec
-from protocol.client import Client, Options, RequestRefused, RoomClosed
+from protocol.client import AnswerTimeout, Client, Options, RequestRefused, RoomClosed
 from protocol.client.room import ClientRoom
 from protocol.closes import CloseCode
 from protocol.messages import (
@@ -20,6 +20,7 @@ from protocol.messages import (
     Join,
     Leave,
     LeftCode,
+    Ping,
     ReplyCode,
     Request,
     Resume,
@@ -375,6 +376,85 @@ def test_whatever_a_server_says_of_other_nodes_the_home_that_was_given_is_found_
         assert "" not in {url for url, _ in cluster.dialled}
 
     story()
+
+
+# --- Nodes that are stopped, or cut off.
+
+
+@virtual
+async def test_a_node_that_is_stopped_is_left_while_an_answer_is_waited_for() -> None:
+    cluster = ToyCluster(B)
+    async with client_of(cluster) as client:
+        room = await client.join(code="ROOM5")
+        await asyncio.sleep(8)
+        cluster.nodes[B].mute = True
+        cluster.stuck.add(B)
+        begun = now_s()
+        answers: list[Any] = []
+        room.submit([1, 5], answers.append)
+        await asyncio.sleep(2)
+        cluster.owners[5] = C
+        assert answers == []
+        await room.until(lambda view: total(view) == 5)
+        assert now_s() - begun < 3
+        assert client.counters.commands_sent_again == 1
+        assert client.counters.disconnects == 1
+
+
+@virtual
+async def test_a_home_that_is_stopped_is_left_while_an_answer_is_waited_for() -> None:
+    cluster = ToyCluster(C)
+    async with client_of(cluster) as client:
+        cluster.nodes[A].mute = True
+        cluster.stuck.add(A)
+        begun = now_s()
+        assert await client.request("echo", [1], again=True) == [1]
+        assert now_s() - begun < 3
+        assert (await client.join(code="ROOM5")).id == 5
+
+
+@virtual
+async def test_a_node_that_answers_pings_is_not_left_over_an_answer() -> None:
+    cluster = ToyCluster(A)
+    async with client_of(cluster) as client:
+        room = await client.join(code="ROOM5")
+        cluster.nodes[A].deaf.add(Command)
+        with pytest.raises(AnswerTimeout):
+            await room.command([1, 5], timeout_ms=20_000)
+        assert client.counters.disconnects == 0
+        assert 10 < cluster.seen(A, Ping) < 30
+        await asyncio.sleep(9)
+        assert cluster.seen(A, Ping) < 30
+
+
+@virtual
+async def test_a_lonely_server_is_given_the_usual_time() -> None:
+    cluster = ToyCluster(A)
+    cluster.told = []
+    async with client_of(cluster) as client:
+        room = await client.join(code="ROOM5")
+        cluster.nodes[A].mute = True
+        with pytest.raises(AnswerTimeout):
+            await room.command([1, 5], timeout_ms=25_000)
+        assert client.counters.disconnects == 0
+
+
+@virtual
+async def test_a_client_that_stood_still_itself_blames_nobody() -> None:
+    cluster = ToyCluster(A)
+    stood_still_ns = 0
+
+    def now_late_ns() -> int:
+        return now_ns() + stood_still_ns
+
+    async with client_of(cluster, now_ns=now_late_ns) as client:
+        room = await client.join(code="ROOM5")
+        cluster.nodes[A].deaf.add(Command)
+        room.submit([1, 5])
+        await asyncio.sleep(0.2)
+        stood_still_ns = 5_000_000_000
+        await asyncio.sleep(5)
+        assert client.counters.disconnects == 0
 
 
 # --- Moves.
