@@ -93,7 +93,9 @@ class NetServer:
 
     async def start(self) -> None:
         """Open the players' port; raise ListenFailed."""
-        raise_file_limit(self._settings.connections_max + OTHER_FILES)
+        # A client that is relayed mostly has all its rooms at one other node.
+        files_each = 1 if self.relay is None else 2
+        raise_file_limit(files_each * self._settings.connections_max + OTHER_FILES)
         await self._pages.start()
         self.port = await self.listener.start(self._settings.host, self._settings.port)
         log.info("listening_started", host=self._settings.host, port=self.port)
