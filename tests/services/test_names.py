@@ -10,7 +10,8 @@ from gameserver.services.names import BadName, cleaned
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "Ann", "Zoë", "李小龍", "Anna Maria", "x" * 24, "O'Neil-3", "😀", "Олег", "\u2764\ufe0f"]
+    "name",
+    ["a", "Ann", "Zoë", "李小龍", "Anna Maria", "x" * 24, "O'Neil-3", "😀", "Олег", "\u2764\ufe0f"],
 )
 def test_ordinary_names_stay_as_they_are(name: str) -> None:
     assert cleaned(name) == name
