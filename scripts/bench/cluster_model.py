@@ -19,6 +19,7 @@ RULES = {"keno": 1}
 WEIGHT = 1_000
 HANDOVERS_AT_ONCE = 8
 OPENINGS_AT_ONCE = 8  # Rooms that a node has on their way out of the database.
+CORE_LEFT_MIN = 0.1  # However busy a node is, rooms get this share of its core to open.
 RELIEF_PAUSE_MS = 10_000.0
 RENEWED_EVERY_MS = 1_000.0  # An owner renews itself in PostgreSQL at least this often.
 QUIET_MS = 12_000.0  # Whoever wants to relieve itself has had its turn by then.
@@ -34,8 +35,8 @@ class Speeds:
     link_ms: float = 200.0
     take_ms: float = 5.0
     handover_ms: float = 100.0
-    room_cpu_ms: float = 5.0
-    database_rooms_s: float = 400.0
+    room_cpu_ms: float = 2.5
+    database_rooms_s: float = 1_000.0
     databases: int = 1
     rooms_per_shard: int = 25
 
@@ -247,7 +248,10 @@ class Cluster:
             self._later(free[database] - self.now_ms, partial(self._room_read, node))
 
     def _room_read(self, node: Node) -> None:
-        node.core_free_ms = max(node.core_free_ms, self.now_ms) + self.speeds.room_cpu_ms
+        # Rooms that are played here go on meanwhile.
+        free_share = max(1 - self._loads.get(node.name, 0.0) / 1_000, CORE_LEFT_MIN)
+        cpu_ms = self.speeds.room_cpu_ms / free_share
+        node.core_free_ms = max(node.core_free_ms, self.now_ms) + cpu_ms
         self._later(node.core_free_ms - self.now_ms, partial(self._room_open, node))
 
     def _room_open(self, node: Node) -> None:
