@@ -114,7 +114,8 @@ async def _serve(config: Config) -> int:
             parts = Parts(store, node, clock, services.accounts, services.lobby, keys.signing)
             member = Membership(config, parts, name)
             services.way = Way(member.cluster, services.accounts)
-        inside = Inside(node.host, services, node.metrics, clock, _unready(node, member))
+        find = member.cluster.url_of_room if member and config.route == "relay" else None
+        inside = Inside(node.host, services, node.metrics, clock, _unready(node, member), find)
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
             net = NetServer(config, inside, tasks)
             await net.start_admin()
@@ -128,6 +129,8 @@ async def _serve(config: Config) -> int:
             told = _told_to_stop()  # Before anybody hears that we are ready, and may stop us.
             if member is not None:
                 member.cluster.on_urls = net.tell_urls
+                if net.relay is not None:
+                    member.cluster.on_news.append(net.relay.look)
                 member.cluster.on_drain = told.set
                 member.cluster.connections = lambda: net.connections
                 await stack.enter_async_context(member.joined(net.port, cluster, tasks))

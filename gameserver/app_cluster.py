@@ -107,6 +107,7 @@ class Membership:
         self.cluster = Cluster(parts.node, self._directory, self._links, parts.clock, identity)
         self._moving = Moving(self.cluster, parts.store)
         self._showcase = Showcase(self._directory, parts.lobby, parts.clock)
+        self.cluster.is_relaying = config.route == "relay"
         parts.node.is_alone = False
         parts.accounts.node = name
         parts.lobby.index = self._directory
@@ -148,8 +149,8 @@ class Membership:
     async def drain(self, deadline_s: float) -> bool:
         """Give all shards away; false if nobody took them in time."""
         self.cluster.drain()
-        if not self.cluster.urls:
-            return False  # There is nobody else.
+        if self.cluster.is_last:
+            return False
         try:
             async with asyncio.timeout(max(deadline_s - GIVE_UP_BEFORE_S, 0)):
                 await self.cluster.rid.wait()

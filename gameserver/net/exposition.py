@@ -21,7 +21,7 @@ from gameserver.runtime.metrics import Histogram, Metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "gameserver_"
-GAUGES = frozenset({"nodes_live", "shards_owned", "lease_lag_ms"})
+GAUGES = frozenset({"nodes_live", "shards", "shards_owned", "lease_lag_ms"})
 
 
 class Exposition(Collector):
@@ -90,6 +90,9 @@ class Exposition(Collector):
         counters, admission = self._counters, self._admission
         yield GaugeMetricFamily(
             PREFIX + "connections", "Connections of any kind.", admission.connections
+        )
+        yield GaugeMetricFamily(
+            PREFIX + "connections_max", "Connections that there may be.", admission.connections_max
         )
         for name in (
             "bytes_in",

@@ -76,6 +76,11 @@ class Admission:
         self.unauthenticated = 0
         self.is_draining = False
 
+    @property
+    def connections_max(self) -> int:
+        """How many connections there may be."""
+        return self._limits.connections_max
+
     def admit(self, address: str, now_ns: int) -> Refusal | None:
         """Count a new connection from ``address`` (as by `address_group`), or say why not."""
         limits = self._limits

@@ -58,9 +58,9 @@ class Closing:
             if url is None:
                 self._close(opened, LeftCode.REMOVED)
             else:
-                self.move(opened, url)
+                self._move(opened, url)
 
-    def move(self, opened: OpenRoom, url: str) -> None:
+    def _move(self, opened: OpenRoom, url: str) -> None:
         """Close a room that goes on at another node; "" if its viewers shall ask where."""
         room_id = opened.row.room_id
         moved = codec.moved(room_id, url, "")

@@ -15,6 +15,7 @@ import structlog
 
 from gameserver.runtime.assignment import Candidate
 from gameserver.runtime.clock import NS_PER_MS, Clock
+from gameserver.runtime.keeper import shard_of
 from gameserver.runtime.node import Node
 from persistence.directory import (
     ClusterView,
@@ -72,7 +73,7 @@ class Place:
 class Cluster:
     """This node among the others.
 
-    ``on_change`` is called whenever there is news of who is there or who has what, ``on_urls``
+    All of ``on_news`` are called whenever there is news of who is there or who has what, ``on_urls``
     when players should know other addresses, ``on_drain`` when an operator asked this node to go.
     """
 
@@ -88,8 +89,9 @@ class Cluster:
         self.is_draining = False
         self.rid = asyncio.Event()  # Set when this node drains and has no shard any more.
         self.urls: tuple[str, ...] = ()  # Of the other nodes, but for those that drain.
+        self.is_relaying = False  # Players know one address for all nodes, and no other.
         self.is_current = False  # The last beat was answered.
-        self.on_change: Callable[[], None] = _ignore
+        self.on_news: list[Callable[[], None]] = []
         self.on_urls: Callable[[tuple[str, ...]], None] = _ignore
         self.on_drain: Callable[[], None] = _ignore
         self.connections: Callable[[], int] = lambda: 0
@@ -116,9 +118,14 @@ class Cluster:
         return Place(record.name, record.url)
 
     def whereabouts(self, shard: int) -> str:
-        """Return the address of whoever serves a shard that we lost, "" if it is not known."""
+        """Return where players find a shard that we lost, "" if they shall ask where they are."""
         place = self.place_of(shard)
-        return "" if place is None else place.url
+        return "" if place is None or self.is_relaying else place.url
+
+    @property
+    def is_last(self) -> bool:
+        """Tell whether there is nobody to give anything to."""
+        return all(one.draining for one in self._others())
 
     @property
     def dead(self) -> tuple[str, ...]:
@@ -143,10 +150,13 @@ class Cluster:
         holder = self.view.leases.get(shard)
         return holder is None or holder == self.me.name or holder in self._dead
 
-    def url_of(self, name: str) -> str:
-        """Return the address of a node, "" if it is not there."""
-        record = self._live().get(name)
-        return "" if record is None else record.url
+    def url_of_room(self, room_id: int) -> str | None:
+        """Return the address of whoever has a room: "" if that is us, None if nobody is known."""
+        shard = shard_of(room_id, self.node.keeper.shards)
+        if shard in self.node.keeper.owned:
+            return ""
+        place = self.place_of(shard)
+        return None if place is None else place.url
 
     # --- What happens.
 
@@ -184,7 +194,7 @@ class Cluster:
         """Give everything away; ``rid`` is set when that is done."""
         self.is_draining = True
         self.note_given()
-        self.on_change()
+        self._tell_news()
 
     def note_given(self) -> None:
         """Look whether there is anything left to give."""
@@ -233,11 +243,11 @@ class Cluster:
         if self.me.name in view.drains and not self.is_draining:
             log.info("drain_asked")
             self.on_drain()
-        self.on_change()
+        self._tell_news()
 
     def _tell_urls(self) -> None:
         urls = tuple(one.url for one in self._others() if not one.draining)[:NODES_TOLD_MAX]
-        if urls != self.urls:
+        if urls != self.urls and not self.is_relaying:
             self.urls = urls
             self.on_urls(urls)
 
@@ -247,7 +257,11 @@ class Cluster:
             self._dead[name] = self._followed[name][1]
             log.warning("node_died", node=name)
             self._tell_urls()
-            self.on_change()
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        for listener in self.on_news:
+            listener()
 
     def _others(self) -> list[NodeRecord]:
         return [one for one in self.view.nodes if one.name != self.me.name and self._lives(one)]

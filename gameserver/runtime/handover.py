@@ -55,10 +55,9 @@ class Handover:
         for opened in self._opening.of_shards(shards):
             opened.paused = False
 
-    def let_go(self, shards: Collection[int], url: str) -> None:
-        """Give the shards up; who sees their rooms is told to go to ``url``, "" to ask where."""
+    def let_go(self, shards: Collection[int]) -> None:
+        """Give the shards up; who sees their rooms is told where they go on."""
         self._opening.resting.difference_update(shards)
         for shard in shards:
             self._opening.keeper.drop(shard)
-        for opened in self._opening.of_shards(shards):
-            self._closing.move(opened, url)
+            self._closing.shard_lost(shard)

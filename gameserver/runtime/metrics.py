@@ -53,7 +53,9 @@ class Metrics:
         self.caught_up_total = 0
         self.handovers_total = 0
         self.directory_failures_total = 0
-        self.takeovers_total: dict[str, int] = {}  # Of shards, by cause.
+        # Of shards, by cause: nobody had it, its owner is gone, its owner gave it.
+        self.takeovers_total = {"free": 0, "takeover": 0, "handover": 0}
+        self.shards = 0
         self.nodes_live = 1
         self.shards_owned = 0
         self.lease_lag_ms = 0

@@ -28,6 +28,7 @@ TAKEN_TIMEOUT_S = 1.0
 GIVEN_AT_ONCE = 4
 GIVEN_AT_ONCE_DRAINING = 8
 RETRY_S = 0.2
+FIRST_EPOCH = 1  # Nobody ever had it.
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class Moving:
         self._moves = asyncio.Event()
         # Whoever waits to hear that a node has taken what it was given.
         self._taken: dict[str, asyncio.Future[None]] = {}
-        cluster.on_change = self._look
+        cluster.on_news.append(self._look)
         cluster.peers.on_message = self._hear
 
     async def take(self) -> None:
@@ -90,7 +91,9 @@ class Moving:
         taken = await self._take(free, Succession(dead, STALE_MS if is_steady else None))
         if not taken:
             return
-        self._count("takeover", taken)
+        epochs = {shard: self._keeper.owned[shard].epoch for shard in taken}
+        self._count("free", [shard for shard, epoch in epochs.items() if epoch == FIRST_EPOCH])
+        self._count("takeover", [shard for shard, epoch in epochs.items() if epoch != FIRST_EPOCH])
         log.info("shards_taken", count=len(taken), shards=taken)
         try:
             async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
@@ -156,7 +159,7 @@ class Moving:
             return False
         await self._tell(name, passed)
         self._cluster.note_owner(name, passed)
-        handover.let_go(passed, self._cluster.url_of(name))
+        handover.let_go(passed)
         self._cluster.note_given()
         self._node.metrics.handovers_total += len(passed)
         log.info("shards_given", node=name, count=len(passed))
@@ -214,6 +217,4 @@ class Moving:
         return name == self._cluster.me.name
 
     def _count(self, cause: str, shards: Collection[int]) -> None:
-        if shards:
-            takeovers = self._node.metrics.takeovers_total
-            takeovers[cause] = takeovers.get(cause, 0) + len(shards)
+        self._node.metrics.takeovers_total[cause] += len(shards)

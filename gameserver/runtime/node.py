@@ -61,6 +61,7 @@ class Node:
         self.signer: HeadSigner | None = None  # Whoever keeps a journal for good gives one.
         self._store = store
         self.keeper = ShardKeeper(store, settings.name, settings.shards)
+        self.metrics.shards = settings.shards
         self.is_alone = True  # Else it may have no shards just now, and serves all the same.
         self._recovery = Recovery(store, games, seals, clock, self.metrics)
         self._opening = Opening(
@@ -107,6 +108,7 @@ class Node:
     ) -> list[int]:
         """Become the owner of shards, and have their rooms recovered; return which are new."""
         taken = await self.keeper.take(shards, lambda: self._slots.beat, succession)
+        self.metrics.shards_owned = len(self.keeper.owned)
         self.backlog.add(taken)
         return taken
 

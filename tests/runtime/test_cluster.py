@@ -1,0 +1,256 @@
+"""Nodes that come, go, die and are cut off: who has which shard, and what players notice."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from persistence.directory import NameTaken
+from persistence.interfaces import RoomRow, StorageUnavailable
+from protocol.messages import Full, Joined, ReplyCode
+from tests.runtime.cluster_rig import SHARDS, World, moved_to, world_running
+from tests.runtime.pots import Put
+from tests.runtime.rig import Eyes, room_row
+from tests.virtual import virtual
+
+ANN, BOB = 101, 102
+
+
+async def _room(world: World, room_id: int) -> RoomRow:
+    row = await world.store.create_room(replace(room_row(room_id), shard=room_id % SHARDS))
+    assert row is not None
+    return row
+
+
+@virtual
+async def test_one_node_takes_all_shards_at_once_and_a_second_gets_its_half_gently() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await first.rig.until(lambda: len(first.owned) == SHARDS, 0.5)
+        second = await world.start("b")
+        await world.settled()
+        assert (len(first.owned), len(second.owned)) == (SHARDS // 2, SHARDS // 2)
+        given = first.rig.node.metrics.handovers_total
+        await asyncio.sleep(10)
+        assert first.rig.node.metrics.handovers_total == given, "nothing moves without a reason"
+
+
+@virtual
+async def test_when_a_node_dies_those_with_a_link_to_it_take_its_shards_at_once() -> None:
+    async with world_running() as world:
+        await world.start("a")
+        await world.start("b")
+        await world.settled()
+        world.kill("a")
+        survivor = world.members["b"]
+        await survivor.rig.until(lambda: len(survivor.owned) == SHARDS, 0.3)
+        assert survivor.rig.node.metrics.takeovers_total["takeover"] == SHARDS // 2
+
+
+@virtual
+async def test_without_a_link_its_shards_are_taken_when_lease_and_heartbeat_have_lapsed() -> None:
+    async with world_running() as world:
+        await world.start("a")
+        survivor = await world.start("b")
+        await world.settled()
+        survivor.links.are_cut = True
+        world.kill("a")
+        await asyncio.sleep(1.4)
+        assert len(survivor.owned) == SHARDS // 2, "it may only be slow"
+        await survivor.rig.until(lambda: len(survivor.owned) == SHARDS, 2.5)
+
+
+@virtual
+async def test_who_is_cut_off_from_the_directory_alone_keeps_its_rooms() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await world.start("b")
+        await world.settled()
+        before = world.owners()
+        first.directory.is_away = True
+        await asyncio.sleep(20)
+        assert world.owners() == before
+        row = await _room(world, min(first.owned) + SHARDS)
+        ann = Eyes(ANN)
+        assert await first.rig.join(row, ann) is None
+        assert (await first.rig.done(row, ann, 1, Put(1))).accepted
+        first.directory.is_away = False
+        await asyncio.sleep(2)
+        assert world.owners() == before
+
+
+@virtual
+async def test_a_directory_that_was_wiped_changes_no_owner() -> None:
+    async with world_running() as world:
+        await world.start("a")
+        await world.start("b")
+        await world.settled()
+        before = world.owners()
+        for _ in range(5):
+            for lost in (world.shared.nodes, world.shared.leases, world.shared.lines):
+                lost.clear()
+            await asyncio.sleep(1)
+            assert world.owners() == before
+
+
+@virtual
+async def test_a_drained_node_gives_everything_away_and_players_miss_nothing() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        row = await _room(world, 1)
+        ann, bob = Eyes(ANN, "ann"), Eyes(BOB, "bob")
+        await first.rig.until(lambda: len(first.owned) == SHARDS)
+        await first.rig.join(row, ann)
+        await first.rig.join(row, bob, watch=True)
+        await first.rig.done(row, ann, 1, Put(1))
+        await world.start("b")
+        await asyncio.sleep(0.5)
+        if not moved_to(ann):
+            first.rig.command(row, ann, 2, Put(2))  # Perhaps it is decided here, perhaps it is not.
+        first.cluster.drain()
+        async with asyncio.timeout(5):
+            await first.cluster.rid.wait()
+        assert moved_to(ann)[-1] == moved_to(bob)[-1] == "ws://b/ws"
+        await world.settled()
+        await world.follow(ann, 1)
+        await world.follow(bob, 1, watch=True)
+        assert [one.resume for one in ann.of(Joined)][1:] == [1]
+        home = world.home(1).rig
+        assert (await home.done(row, ann, 2, Put(2))).accepted
+        assert (await home.done(row, ann, 3, Put(3))).accepted
+        await home.beats()
+        assert (len(ann.of(Full)), len(bob.of(Full))) == (1, 1)
+        home.check_views(row, ann, bob)
+        assert world.home(1) is world.members["b"]
+
+
+@virtual
+async def test_while_a_room_rests_it_decides_nothing_and_goes_on_if_nobody_takes_it() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        row = await _room(world, 1)
+        ann = Eyes(ANN, "ann")
+        await first.rig.until(lambda: len(first.owned) == SHARDS)
+        await first.rig.join(row, ann)
+        handover = first.rig.node.handover
+        assert await handover.rest({1})
+        first.rig.command(row, ann, 1, Put(1))
+        late = await _room(world, 1 + SHARDS)
+        late_ann = Eyes(ANN)
+        async with asyncio.TaskGroup() as tasks:
+            joining = tasks.create_task(first.rig.join(late, late_ann))
+            await asyncio.sleep(0.5)
+            assert not ann.outcomes()
+            assert not joining.done(), "a room that is opened meanwhile rests too"
+            handover.go_on({1})
+        await first.rig.until(lambda: bool(ann.outcomes()))
+
+
+@virtual
+async def test_storage_that_fails_in_a_hand_over_leaves_the_rooms_where_they_are() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await first.rig.until(lambda: len(first.owned) == SHARDS)
+
+        async def fail(*_: object) -> frozenset[int]:
+            raise StorageUnavailable("away")
+
+        passing, world.store.pass_shards = world.store.pass_shards, fail  # type: ignore[method-assign, assignment]
+        row = await _room(world, 1)
+        ann = Eyes(ANN)
+        await first.rig.join(row, ann)
+        await world.start("b")
+        await asyncio.sleep(3)
+        assert len(first.owned) == SHARDS
+        assert (await first.rig.done(row, ann, 1, Put(1))).accepted
+        world.store.pass_shards = passing  # type: ignore[method-assign]
+        await world.settled()
+        assert len(first.owned) == SHARDS // 2
+
+
+@virtual
+async def test_a_node_that_dies_before_it_takes_what_it_was_given_is_followed_by_another() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await first.rig.until(lambda: len(first.owned) == SHARDS)
+        second = await world.start("b")
+        for task in second.tasks[2:]:
+            task.cancel()  # It neither takes nor gives.
+        await asyncio.sleep(3)
+        assert len(first.owned) < SHARDS
+        world.kill("b")
+        await world.settled()
+        assert len(first.owned) == SHARDS
+
+
+@virtual
+async def test_what_is_not_here_is_elsewhere_or_about_to_be_taken() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        second = await world.start("b")
+        await world.settled()
+        theirs = min(second.owned)
+        place = first.cluster.place_of(theirs)
+        assert place is not None
+        assert (place.node, place.url) == ("b", "ws://b/ws")
+        assert first.cluster.place_of(min(first.owned)) is None
+        row = await _room(world, theirs + SHARDS)
+        error = await first.rig.join(row, Eyes(ANN))
+        assert error is not None
+        assert (error.code, 0 < error.retry_ms < 200) == (ReplyCode.UNAVAILABLE, True)
+
+
+@virtual
+async def test_two_nodes_cannot_have_one_name_but_one_that_was_killed_can_come_back() -> None:
+    async with world_running() as world:
+        await world.start("a")
+        with pytest.raises(NameTaken):
+            await world.start("a")
+        world.kill("a")
+        again = await world.start("a")
+        await again.rig.until(lambda: len(again.owned) == SHARDS, 3)
+
+
+@virtual
+async def test_a_node_with_older_rules_is_given_nothing_by_one_with_newer_ones() -> None:
+    async with world_running() as world:
+        newer = await world.start("a", rules_version=2)
+        await newer.rig.until(lambda: len(newer.owned) == SHARDS)
+        older = await world.start("b", rules_version=1)
+        await asyncio.sleep(5)
+        assert not older.owned
+        newest = await world.start("c", rules_version=2)
+        await asyncio.sleep(8)
+        assert not older.owned
+        assert len(newest.owned) >= 2
+        assert len(newer.owned) + len(newest.owned) == SHARDS
+
+
+@virtual
+async def test_after_an_outage_of_storage_nobody_takes_what_others_have() -> None:
+    async with world_running() as world:
+        await world.start("a")
+        await world.start("b")
+        await world.settled()
+        before = world.owners()
+        world.store.away.clear()
+        await asyncio.sleep(6)
+        world.store.away.set()
+        await asyncio.sleep(6)
+        assert world.owners() == before
+
+
+@virtual
+async def test_an_operator_can_ask_a_node_to_drain() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        second = await world.start("b")
+        await world.settled()
+        first.cluster.on_drain = first.cluster.drain
+        assert await second.directory.ask_to_drain("a")
+        async with asyncio.timeout(5):
+            await first.cluster.rid.wait()
+        assert len(second.owned) == SHARDS
+        assert first.cluster.view.drains == {"a"}
