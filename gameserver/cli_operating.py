@@ -24,9 +24,9 @@ from gameserver.cli_parts import (
 )
 from gameserver.exits import EXIT_CODES, EXIT_FAILED, EXIT_OK
 from gameserver.services.audit.report import Report
-from persistence.interfaces import INTEGER_MAX
+from protocol.messages import INT_MAX
 
-ROOM_ID = click.IntRange(1, INTEGER_MAX)
+ROOM_ID = click.IntRange(1, INT_MAX)
 ROOM_HEADS = ("room", "code", "game", "status", "note")
 
 
