@@ -24,9 +24,8 @@ from gameserver.cli_parts import (
 )
 from gameserver.exits import EXIT_CODES, EXIT_FAILED, EXIT_OK
 from gameserver.services.audit.report import Report
-from protocol.messages import INT_MAX
 
-ROOM_ID = click.IntRange(1, INT_MAX)
+ROOM_ID = click.IntRange(1, 2**53 - 1)
 ROOM_HEADS = ("room", "code", "game", "status", "note")
 
 
