@@ -16,6 +16,7 @@ from protocol.messages import (
     NODES_MAX,
     Bye,
     Command,
+    DeferralCode,
     InvalidCode,
     Join,
     Leave,
@@ -292,6 +293,54 @@ async def test_a_home_that_hangs_is_left_for_another_after_a_second() -> None:
 
 
 @virtual
+async def test_where_there_are_other_ways_none_is_waited_for_as_long_as_one_may_take() -> None:
+    cluster = ToyCluster(C)
+    async with client_of(cluster) as client:
+        cluster.stuck |= {A, B}
+        cluster.nodes[A].sides[-1].cut()
+        begun = now_s()
+        assert await client.request("echo", [1], again=True, timeout_ms=60_000) == [1]
+        # Attempts of 1, 2 and 4 s with waits between them; a dial alone may take 10 s.
+        assert now_s() - begun == pytest.approx(1 + 0.25 + 2 + 0.5 + 4 + 1)
+
+
+@virtual
+async def test_a_node_that_breaks_each_connection_is_not_asked_without_pause() -> None:
+    cluster = ToyCluster(B)
+    async with client_of(cluster) as client:
+        room = await client.join(code="ROOM5")
+        await asyncio.sleep(10)
+        cluster.nodes[B].faults = {(Resume, count): "half" for count in range(1_000)}
+        cluster.nodes[B].sides[-1].cut()
+        await asyncio.sleep(60)
+        assert 5 < cluster.seen(B, Resume) < 40
+        cluster.nodes[B].faults = {}
+        assert (await room.command([1, 5], timeout_ms=60_000)).accepted
+
+
+@virtual
+async def test_after_a_long_search_the_next_one_is_quick_again() -> None:
+    cluster = ToyCluster(B)
+    async with client_of(cluster) as client:
+        room = await client.join(code="ROOM5")
+        cluster.kill(B)
+        cluster.believed = {(A, 5): B}
+        await asyncio.sleep(60)
+        cluster.believed = {}
+        cluster.owners[5] = C
+        assert (await room.command([1, 5], timeout_ms=60_000)).accepted
+        await asyncio.sleep(10)
+        cluster.kill(C)
+        cluster.believed = {(A, 5): C}
+        await asyncio.sleep(1)
+        cluster.believed = {}
+        cluster.owners[5] = A
+        begun = now_s()
+        assert (await room.command([1, 6])).accepted
+        assert now_s() - begun < 1
+
+
+@virtual
 async def test_a_standing_link_becomes_home_when_home_is_gone() -> None:
     cluster = ToyCluster(B)
     async with client_of(cluster) as client:
@@ -371,7 +420,7 @@ def test_whatever_a_server_says_of_other_nodes_the_home_that_was_given_is_found_
             cluster.kill(A)
             await asyncio.sleep(600)
             cluster.restart(A)
-            await client.request("echo", again=True, timeout_ms=600_000)
+            await client.request("echo", again=True, timeout_ms=40_000)  # Two waits at most.
         assert {url for url, _ in cluster.dialled} <= {A, *told[:NODES_MAX]}
         assert "" not in {url for url, _ in cluster.dialled}
 
@@ -544,6 +593,23 @@ async def test_what_an_old_owner_still_says_of_a_room_is_ignored() -> None:
         assert (client.counters.moved, room.closed) == (1, None)
         assert (await room.command([1, 6])).accepted
         check_view(cluster, room)
+
+
+@virtual
+async def test_what_was_sent_to_an_owner_that_said_nothing_of_a_move_may_have_been_done() -> None:
+    cluster = ToyCluster(A)
+    async with client_of(cluster) as client:
+        room = await client.join(code="ROOM5")
+        cluster.nodes[A].deaf.add(Command)
+        answers: list[Any] = []
+        room.submit([1, 5], answers.append, timeout_ms=5_000)
+        await asyncio.sleep(0.1)
+        cluster.owners[5] = B
+        cluster.nodes[B].deferrals = [(DeferralCode.BUSY, 60_000)]
+        assert await client.join(code="ROOM5") is room
+        await asyncio.sleep(6)
+        assert cluster.seen(B, Command) == 1
+        assert [type(answer) for answer in answers] == [AnswerTimeout]
 
 
 @virtual
