@@ -55,16 +55,18 @@ class Connections:
         except (ValueError, TypeError):
             # Without what is wrong with it, which may be a part of the password.
             raise DirectoryUnusable(NO_ADDRESS) from None
+        self._is_open = False
         self._turns = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
         self._generation = 0
 
+    def open(self) -> None:
+        """Keep connections from one call to the next."""
+        self._is_open = True
+
     async def close(self) -> None:
         """Let go of all connections, of those in use when their calls are done."""
-        self._generation += 1
-        self._moved_to = {}
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await _discard(connection)
+        self._is_open = False
+        await self._begin_anew()
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
         """Run a script, which the server knows or learns now; return what it answers."""
@@ -85,7 +87,7 @@ class Connections:
                 except (exceptions.ConnectionError, OSError):
                     # It was closed while it was idle, perhaps by a restart. If it was not, to ask
                     # twice does no harm: all that we ask for has one effect.
-                    await self.close()
+                    await self._begin_anew()
                 return await self._ask(words)
         except NoScriptError:
             raise
@@ -95,7 +97,7 @@ class Connections:
             if not isinstance(failure, NameTaken):
                 # Whatever it is, it may be better elsewhere: behind a name that leads to another
                 # server by now, or back where the address says.
-                await self.close()
+                await self._begin_anew()
             raise failure from error
 
     async def _ask(self, words: Sequence[Word]) -> Any:
@@ -118,13 +120,20 @@ class Connections:
         return self._maker.connection_class(**self._maker.connection_kwargs | self._moved_to)
 
     async def _keep(self, connection: AbstractConnection, generation: int) -> None:
-        if generation == self._generation:
+        if self._is_open and generation == self._generation:
             self._idle.append(connection)
         else:
             await _discard(connection)
 
+    async def _begin_anew(self) -> None:
+        self._generation += 1
+        self._moved_to = {}
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await _discard(connection)
+
     async def _follow(self, moved: MovedError) -> None:
-        await self.close()
+        await self._begin_anew()
         self._moved_to = {"port": moved.port}
         if moved.host:  # Else the same one, as this server was told.
             self._moved_to["host"] = moved.host

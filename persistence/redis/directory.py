@@ -7,7 +7,8 @@ can use them together. Time is Redis's own, read inside the scripts.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from persistence.directory import (
@@ -31,6 +32,14 @@ KEYS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Leases:
+    """All leases, as they stand for as long as the server gives this stamp."""
+
+    stamp: bytes
+    by_shard: Mapping[int, str]
+
+
 class RedisDirectory:
     """A `Directory` on Redis 6.2 or newer, or Valkey."""
 
@@ -38,9 +47,11 @@ class RedisDirectory:
         self._connections = Connections(url)
         self._keys = [f"{{{prefix}}}:{key}" for key in KEYS]
         self._cluster_id: str | None = None
+        self._leases = _Leases(b"", {})
 
     async def start(self, cluster_id: str) -> None:
         """Connect, check what is there, and claim the prefix for this cluster."""
+        self._connections.open()
         _check_version(await self._connections.call("INFO", "server"))
         await self._connections.run(scripts.CLAIM, self._keys, [cluster_id])
         self._cluster_id = cluster_id
@@ -53,10 +64,13 @@ class RedisDirectory:
     async def beat(self, record: NodeRecord, shards: Collection[int], lease_ms: int) -> ClusterView:
         """Announce this node and hold these shards; return all there is."""
         check_ms(lease_ms)
+        name, instance = record.name, record.instance
         asked = packing.packed(list(shards))
-        known = packing.packed(record)
-        answer = await self._run(scripts.BEAT, record.name, record.instance, known, asked, lease_ms)
-        return _view(answer, record.name, shards)
+        view = await self._viewed(
+            scripts.BEAT, name, instance, packing.packed(record), asked, lease_ms
+        )
+        lost = frozenset(shard for shard in shards if view.leases.get(shard) != name)
+        return replace(view, lost=lost)
 
     async def take_leases(
         self, node: str, shards: Collection[int], dead: Collection[str], lease_ms: int
@@ -80,7 +94,7 @@ class RedisDirectory:
 
     async def view(self) -> ClusterView:
         """Return all there is."""
-        return _view(await self._run(scripts.VIEW), "", ())
+        return await self._viewed(scripts.VIEW)
 
     async def ask_to_drain(self, node: str) -> bool:
         """Let everybody see that a live node is to drain; false if there is none of this name."""
@@ -115,6 +129,15 @@ class RedisDirectory:
             found += packing.lines(await self._run(scripts.LINES, *keys))
         return found
 
+    async def _viewed(self, script: scripts.Script, *words: Word) -> ClusterView:
+        known = self._leases
+        nodes, drains, stamp, *changed = await self._run(script, *words, known.stamp)
+        if changed:
+            known = self._leases = _Leases(stamp, packing.leases(changed[0]))
+        return ClusterView(
+            packing.nodes(nodes), known.by_shard, drains=frozenset(map(bytes.decode, drains))
+        )
+
     async def _found(self, beginning: str, limit: int) -> tuple[RoomLine, ...]:
         return packing.lines(await self._run(scripts.FOUND, beginning, limit))
 
@@ -139,12 +162,3 @@ def _check_version(info: Any) -> None:
         raise DirectoryUnusable(f"{NO_REDIS} (it has no version)")
     if (int(said[2]), int(said[3])) < OLDEST_VERSION:
         raise DirectoryUnusable(f"{TOO_OLD}: {said[1].decode(errors='replace')}")
-
-
-def _view(answer: Any, node: str, asked: Collection[int]) -> ClusterView:
-    held, known, drains = answer
-    leases = packing.leases(held)
-    lost = frozenset(shard for shard in asked if leases.get(shard) != node)
-    return ClusterView(
-        packing.nodes(known), leases, lost, frozenset(name.decode() for name in drains)
-    )

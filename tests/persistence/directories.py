@@ -7,7 +7,7 @@ from persistence.directory import Directory, NodeRecord, RoomLine
 from persistence.memory_directory import DirectoryWorld, MemoryDirectory
 
 CLUSTER = "c1"
-LEASE_MS = 2_000
+LEASE_MS = 8_000  # More than a test ever takes.
 
 _RECORD = NodeRecord(
     name="a",

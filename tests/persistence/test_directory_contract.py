@@ -67,12 +67,13 @@ async def test_a_beat_renews_what_it_names_and_nothing_else(directories: Directo
 
 async def test_a_name_belongs_to_the_instance_that_lives(directories: Directories) -> None:
     directory, other = await directories.open(), await directories.open()
-    await directory.beat(record("a", "first"), [0], SHORT_MS)
+    await directory.beat(record("a", "first"), [0], LEASE_MS)
     with pytest.raises(NameTaken):
         await other.beat(record("a", "second"), [0, 1], LEASE_MS)
     view = await directory.view()
     assert view == ClusterView((record("a", "first"),), {0: "a"})
 
+    await directory.beat(record("a", "first"), [0], SHORT_MS)
     await directories.pass_ms(LONGER_MS)
     view = await other.beat(record("a", "second"), [0, 1], LEASE_MS)
     assert view == ClusterView((record("a", "second"),), {0: "a", 1: "a"})
@@ -138,8 +139,9 @@ async def test_a_node_is_asked_to_drain(directories: Directories) -> None:
 
 async def test_the_next_instance_of_a_name_is_not_asked_to_drain(directories: Directories) -> None:
     directory = await directories.open()
+    await directory.beat(record("a", "first"), [], LEASE_MS)
+    assert await directory.ask_to_drain("a")
     await directory.beat(record("a", "first"), [], SHORT_MS)
-    await directory.ask_to_drain("a")
     await directories.pass_ms(LONGER_MS)
     view = await directory.beat(record("a", "second"), [], LEASE_MS)
     assert view.drains == frozenset()
@@ -155,6 +157,33 @@ async def test_a_wiped_directory_is_filled_by_the_next_beats(directories: Direct
     assert view == ClusterView((record("a"),), {0: "a"})
     view = await other.beat(record("b"), [1], LEASE_MS)
     assert view.leases == {0: "a", 1: "b"}
+
+
+async def test_leases_after_a_wipe_are_not_taken_for_those_before(
+    directories: Directories,
+) -> None:
+    directory, other = await directories.open(), await directories.open()
+    await directory.beat(record("a"), [0], LEASE_MS)
+    await directories.wipe()
+    await other.beat(record("b"), [5], LEASE_MS)
+    assert (await directory.view()).leases == {5: "b"}
+
+
+async def test_every_change_of_leases_is_seen_by_all(directories: Directories) -> None:
+    directory, other = await directories.open(), await directories.open()
+    await directory.beat(record("a"), [0, 1, 2], LEASE_MS)
+    assert (await other.view()).leases == {0: "a", 1: "a", 2: "a"}
+    await directory.pass_leases("a", "b", [0], LEASE_MS)
+    assert (await other.view()).leases == {0: "b", 1: "a", 2: "a"}
+    await directory.take_leases("c", [1], ["a"], LEASE_MS)
+    assert (await other.view()).leases == {0: "b", 1: "c", 2: "a"}
+    await directory.leave(record("a"))
+    assert (await other.view()).leases == {0: "b", 1: "c"}
+    await directory.beat(record("d"), [2], LEASE_MS)
+    assert (await other.view()).leases == {0: "b", 1: "c", 2: "d"}
+    await directory.beat(record("d"), [2], SHORT_MS)
+    await directories.pass_ms(LONGER_MS)
+    assert (await other.view()).leases == {0: "b", 1: "c"}
 
 
 async def test_two_clusters_live_under_two_prefixes(directories: Directories) -> None:

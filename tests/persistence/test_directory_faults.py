@@ -10,6 +10,7 @@ import pytest
 
 from persistence.directory import (
     CLAIM_MS,
+    DRAIN_MS,
     ClusterView,
     DirectoryUnavailable,
     DirectoryUnusable,
@@ -17,6 +18,7 @@ from persistence.directory import (
 from persistence.redis import packing
 from persistence.redis.connection import CALL_TIMEOUT_S, CALLS_AT_ONCE_MAX
 from persistence.redis.directory import RedisDirectory
+from scripts.faulting.relay import Relay
 from scripts.redis_server import RedisServer
 from tests.persistence.directories import CLUSTER, LEASE_MS, line, record
 from tests.persistence.directory_fixture import MakeServer
@@ -145,6 +147,58 @@ async def test_a_server_that_becomes_a_replica_is_unavailable_until_it_is_promot
     assert (await directory.beat(record(), [0], LEASE_MS)).leases == {0: "a"}
 
 
+async def test_after_a_failover_the_address_leads_to_the_new_primary(
+    make_server: MakeServer,
+) -> None:
+    before, after = make_server(), make_server()
+    async with asyncio.TaskGroup() as tasks:
+        relay = Relay(tasks)
+        relay.target = ("127.0.0.1", before.port)
+        await relay.start()
+        directory = RedisDirectory(f"redis://127.0.0.1:{relay.port}", "gs")
+        await directory.start(CLUSTER)
+        assert before.tell("REPLICAOF 127.0.0.1 1") == "+OK"
+        relay.target = ("127.0.0.1", after.port)
+        with pytest.raises(DirectoryUnavailable, match="replica"):
+            await directory.beat(record(), [0], LEASE_MS)
+        assert (await directory.beat(record(), [0], LEASE_MS)).leases == {0: "a"}
+        await directory.stop()
+        await relay.stop()
+
+
+async def test_a_network_that_stands_still_costs_a_deadline(redis_server: RedisServer) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        relay = Relay(tasks)
+        relay.target = ("127.0.0.1", redis_server.port)
+        await relay.start()
+        directory = RedisDirectory(f"redis://127.0.0.1:{relay.port}", "gs")
+        await directory.start(CLUSTER)
+        relay.hold()
+        began_s = time.monotonic()
+        with pytest.raises(DirectoryUnavailable):
+            await directory.beat(record(), [0], LEASE_MS)
+        assert time.monotonic() - began_s < CALL_TIMEOUT_S + SLACK_S
+        relay.let_go()
+        assert (await directory.beat(record("b"), [1], LEASE_MS)).leases[1] == "b"
+        await directory.stop()
+        await relay.stop()
+
+
+async def test_a_call_under_way_leaves_no_connection_behind_a_stop(
+    directory: RedisDirectory, redis_server: RedisServer
+) -> None:
+    await directory.publish([line(1)], (), LIFE_MS)
+    redis_server.freeze()
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(directory.listed(None, 10))
+        await asyncio.sleep(0.02)
+        await directory.stop()
+        redis_server.thaw()
+    assert asked.result() == (line(1),)
+    await asyncio.sleep(0.01)  # The loop closes it in its next turns.
+    assert redis_server.tell("CLIENT KILL TYPE normal") == ":0"
+
+
 async def test_a_server_without_memory_is_unavailable_until_it_has_some(
     directory: RedisDirectory, redis_server: RedisServer
 ) -> None:
@@ -201,6 +255,15 @@ async def test_what_was_given_before_the_clock_went_back_does_not_stand_for_ever
     view = await directory.beat(record("b"), [0], LEASE_MS)
     assert view == ClusterView((record("b"),), {0: "b"})
     assert await directory.listed(None, 10) == ()
+
+
+async def test_an_operators_word_lapses(
+    directory: RedisDirectory, redis_server: RedisServer
+) -> None:
+    await directory.beat(record("a"), [], LEASE_MS)
+    assert await directory.ask_to_drain("a")
+    redis_server.tell(f"ZINCRBY {{gs}}:drain-ends -{DRAIN_MS} a")
+    assert (await directory.view()).drains == frozenset()
 
 
 async def test_a_prefix_that_nobody_uses_is_forgotten_some_day(

@@ -1,5 +1,6 @@
 -- A node announces itself, renews its leases, and takes those of its shards that nobody has.
--- ARGV: cluster, name, instance, record, shards (packed), lease in ms. Answers all there is.
+-- ARGV: cluster, name, instance, record, shards (packed), lease in ms, known stamp. Answers all
+-- there is.
 
 local name, instance, record = ARGV[2], ARGV[3], ARGV[4]
 local shards, end_ms = cmsgpack.unpack(ARGV[5]), now_ms + ARGV[6]
@@ -18,11 +19,5 @@ if drained and drained ~= instance then
     redis.call('ZREM', DRAIN_ENDS, name)
 end
 
-local held = {}
-for at, owner in ipairs(owners_of(shards)) do
-    if not owner or owner == name then
-        held[#held + 1] = shards[at]
-    end
-end
-give(held, name, end_ms)
-return view()
+give(shards, function(owner) return not owner or owner == name end, name, end_ms)
+return view(ARGV[7])

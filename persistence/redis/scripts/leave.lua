@@ -21,4 +21,5 @@ for at = 1, #leases, 2 do
 end
 in_chunks('HDEL', LEASES, freed)
 in_chunks('ZREM', LEASE_ENDS, freed)
+note_changes(#freed)
 return 1

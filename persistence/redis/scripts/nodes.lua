@@ -6,10 +6,19 @@ local function sweep(ends, life_ms_max, ...)
     for _, key in ipairs({...}) do
         in_chunks('HDEL', key, gone)
     end
+    return #gone
 end
+
+-- Notes that so many leases have another owner, so that others read them again.
+local function note_changes(count)
+    if count > 0 then
+        redis.call('HINCRBY', CLUSTER, 'changes', count)
+    end
+end
+
 sweep(NODE_ENDS, LEASE_MS_MAX, NODES, INSTANCES)
-sweep(LEASE_ENDS, LEASE_MS_MAX, LEASES)
 sweep(DRAIN_ENDS, DRAIN_MS, DRAINS)
+note_changes(sweep(LEASE_ENDS, LEASE_MS_MAX, LEASES))
 
 -- The owners of these shards, or false, in their order.
 local function owners_of(shards)
@@ -23,17 +32,25 @@ local function owners_of(shards)
     return owners
 end
 
--- Gives these shards to a node until a moment.
-local function give(shards, node, end_ms)
-    local owners, ends = {}, {}
-    for _, shard in ipairs(shards) do
-        owners[#owners + 1] = shard
-        owners[#owners + 1] = node
-        ends[#ends + 1] = end_ms
-        ends[#ends + 1] = shard
+-- Gives those of these shards whose owner may be followed to a node, until a moment; returns them.
+local function give(shards, may_follow, node, end_ms)
+    local given, owners, ends = {}, {}, {}
+    for at, owner in ipairs(owners_of(shards)) do
+        if may_follow(owner) then
+            local shard = shards[at]
+            given[#given + 1] = shard
+            ends[#ends + 1] = end_ms
+            ends[#ends + 1] = shard
+            if owner ~= node then
+                owners[#owners + 1] = shard
+                owners[#owners + 1] = node
+            end
+        end
     end
     in_chunks('HSET', LEASES, owners)
     in_chunks('ZADD', LEASE_ENDS, ends)
+    note_changes(#owners)
+    return given
 end
 
 -- Nothing for an empty list, because an empty table is no list to the packer.
@@ -41,8 +58,15 @@ local function packed(list)
     return next(list) and cmsgpack.pack(list) or ''
 end
 
--- All there is: leases as lists of shards by owner, packed; nodes; nodes that are to drain.
-local function view()
+-- All there is: nodes, nodes that are to drain, a stamp of the leases, and the leases as lists of
+-- shards by owner, packed: nothing if their stamp is known, for they are many and change seldom.
+local function view(known)
+    local answer = {redis.call('HVALS', NODES), redis.call('HKEYS', DRAINS)}
+    local counted = redis.call('HMGET', CLUSTER, 'era', 'changes')
+    answer[3] = counted[1] .. ':' .. (counted[2] or 0)
+    if answer[3] == known then
+        return answer
+    end
     local by_owner = {}
     local leases = redis.call('HGETALL', LEASES)
     for at = 1, #leases, 2 do
@@ -53,5 +77,6 @@ local function view()
         end
         shards[#shards + 1] = tonumber(leases[at])
     end
-    return {packed(by_owner), redis.call('HVALS', NODES), redis.call('HKEYS', DRAINS)}
+    answer[4] = packed(by_owner)
+    return answer
 end

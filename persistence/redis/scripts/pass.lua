@@ -4,11 +4,7 @@
 local node, heir = ARGV[2], ARGV[3]
 local shards, end_ms = cmsgpack.unpack(ARGV[4]), now_ms + ARGV[5]
 
-local passed = {}
-for at, owner in ipairs(owners_of(shards)) do
-    if owner == node or owner == heir then
-        passed[#passed + 1] = shards[at]
-    end
+local function may_follow(owner)
+    return owner == node or owner == heir
 end
-give(passed, heir, end_ms)
-return packed(passed)
+return packed(give(shards, may_follow, heir, end_ms))

@@ -25,6 +25,8 @@ local function claimed()
         redis.call('DEL', unpack(KEYS))
     end
     redis.call('HSET', CLUSTER, 'id', ARGV[1], 'heard_ms', now_ms)
+    -- What was counted before a server was wiped must not be taken for what is counted since.
+    redis.call('HSETNX', CLUSTER, 'era', time[1] .. '.' .. time[2])
     for _, key in ipairs(KEYS) do
         redis.call('PEXPIRE', key, FORGET_MS)
     end

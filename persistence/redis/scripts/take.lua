@@ -7,11 +7,4 @@ for at = 5, #ARGV do
     gone[ARGV[at]] = true
 end
 
-local taken = {}
-for at, owner in ipairs(owners_of(shards)) do
-    if not owner or gone[owner] then
-        taken[#taken + 1] = shards[at]
-    end
-end
-give(taken, node, end_ms)
-return packed(taken)
+return packed(give(shards, function(owner) return not owner or gone[owner] end, node, end_ms))

@@ -1,3 +1,3 @@
--- Answers all there is. ARGV: cluster.
+-- Answers all there is. ARGV: cluster, known stamp.
 
-return view()
+return view(ARGV[2])
