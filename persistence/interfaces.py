@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from persistence.failures import Declined as Declined
 from persistence.failures import Poisoned as Poisoned
 from persistence.failures import SchemaMismatch as SchemaMismatch
 from persistence.failures import StorageBusy as StorageBusy
