@@ -115,7 +115,8 @@ def held_lock(path: Path) -> int:
             patience_s = LOCK_S if holder == watchdog.HOLDER_WATCHDOG else LIVE_HOLDER_S
             if waited_s > patience_s:
                 raise DataDirInUse(
-                    f"another game server (process {pid or 'unknown'}) uses {path.parent}"
+                    f"{path.parent} is used by another game server, or by a command"
+                    f" (process {pid or 'unknown'})"
                 )
             time.sleep(POLL_S)
     except BaseException:

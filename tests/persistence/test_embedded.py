@@ -460,14 +460,15 @@ def test_a_half_made_cluster_is_made_again(own_dir: Path) -> None:
 
 def test_a_second_game_server_is_refused_and_the_first_does_not_notice(data_dir: Path) -> None:
     with holding(data_dir, "volatile", str(LONG_GRACE_S)) as first:
-        text = f"another game server \\(process {first.process.pid}\\) uses {data_dir}"
+        who = f"another game server, or by a command \\(process {first.process.pid}\\)"
+        text = f"{data_dir} is used by {who}"
         check_refused(Cluster(data_dir), DataDirInUse, text)
         assert run_sql(first.told["dsn"], "SELECT 1")[0][0] == 1
 
 
 def test_a_second_cluster_in_the_same_process_is_refused_too(data_dir: Path) -> None:
     with running(data_dir):
-        check_refused(Cluster(data_dir), DataDirInUse, "another game server")
+        check_refused(Cluster(data_dir), DataDirInUse, "by another game server")
 
 
 def test_what_a_killed_game_server_left_is_adopted_and_kept(data_dir: Path) -> None:
