@@ -4,13 +4,17 @@ The server runs on core 0; the bots and PostgreSQL, which keeps what it commits,
 Both sides time from the moment a command was due to be sent.
 
     .venv/bin/python -m scripts.bench.play [--rooms 100] [--clients 1000] [--rate 2]
-        [--game keno] [--duration 30] [--store postgres|memory]
+        [--game keno] [--duration 30] [--store postgres|memory|both] [--runs 3]
+
+With ``both`` the stores take turns, ``runs`` times each: what durability costs is the difference
+of their medians.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,6 +31,7 @@ SERVER_CORES = {0}
 SKIPPED, SLOTS = "gameserver_slots_skipped_total", "gameserver_slots_total"
 COMMITS = "gameserver_commits_total"
 TARGET_MS = 120.0
+PRICE_MS = 5.0
 # Full states cost both sides more than play does; here the views are compared twice a run.
 VERIFY_INTERVAL_S = 15
 SAMPLE_S = 2.0
@@ -103,22 +108,16 @@ async def with_database(arguments: argparse.Namespace, folder: Path) -> dict[str
         return await asyncio.to_thread(measured, arguments, folder, flags)
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--rooms", type=int, default=100)
-    parser.add_argument("--clients", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=2.0)
-    parser.add_argument("--game", default="keno")
-    parser.add_argument("--duration", type=float, default=30.0)
-    parser.add_argument("--store", choices=("postgres", "memory"), default="postgres")
-    arguments = parser.parse_args()
-    print(f"command: python -m scripts.bench.play {' '.join(sys.argv[1:])}".rstrip())
+def played(arguments: argparse.Namespace, store: str) -> dict[str, Any]:
+    """Play once on this store and return the report."""
     with tempfile.TemporaryDirectory(prefix="gs-bench-") as name:
-        if arguments.store == "memory":
-            result = measured(arguments, Path(name), ("--store", "memory"))
-        else:
-            result = asyncio.run(with_database(arguments, Path(name)))
+        if store == "memory":
+            return measured(arguments, Path(name), ("--store", "memory"))
+        return asyncio.run(with_database(arguments, Path(name)))
+
+
+def told(result: dict[str, Any]) -> None:
+    """Print what came of one run."""
     for title, key in (("outcome", "command_to_outcome_ms"), ("delta  ", "command_to_delta_ms")):
         times = result[key]
         print(f"command → {title}  p50 {times['p50']} ms, p99 {times['p99']} ms")
@@ -134,6 +133,49 @@ def main() -> int:
         f"bots   {100 * result['generator_cpu_share']:.0f} % of a core, lag p99 "
         f"{result['generator_lag_ms_p99']} ms"
     )
+
+
+def compared(arguments: argparse.Namespace) -> bool:
+    """Play on both stores in turn, and print what durability costs; false if a run was not ok."""
+    results: dict[str, list[dict[str, Any]]] = {"memory": [], "postgres": []}
+    for _ in range(arguments.runs):
+        for store, ones in results.items():
+            ones.append(played(arguments, store))
+    for key in ("command_to_outcome_ms", "command_to_delta_ms"):
+        for quantile in ("p50", "p99"):
+            by_store = {
+                store: [one[key][quantile] for one in ones] for store, ones in results.items()
+            }
+            without, durable = (statistics.median(times) for times in by_store.values())
+            print(
+                f"{key} {quantile}: memory {without:.1f} {by_store['memory']}, PostgreSQL "
+                f"{durable:.1f} {by_store['postgres']}: {durable - without:+.1f} ms"
+            )
+    print(f"(target: command → delta p50 at most {PRICE_MS} ms more)")
+    shares = {
+        store: statistics.median(one["server_share_of_core"] for one in ones)
+        for store, ones in results.items()
+    }
+    print(f"server's share of its core: {', '.join(f'{k} {v:.0%}' for k, v in shares.items())}")
+    return all(one["ok"] for ones in results.values() for one in ones)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rooms", type=int, default=100)
+    parser.add_argument("--clients", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=2.0)
+    parser.add_argument("--game", default="keno")
+    parser.add_argument("--duration", type=float, default=30.0)
+    parser.add_argument("--store", choices=("postgres", "memory", "both"), default="postgres")
+    parser.add_argument("--runs", type=int, default=3, help="of each store, with --store both")
+    arguments = parser.parse_args()
+    print(f"command: python -m scripts.bench.play {' '.join(sys.argv[1:])}".rstrip())
+    if arguments.store == "both":
+        return 0 if compared(arguments) else 1
+    result = played(arguments, arguments.store)
+    told(result)
     return 0 if result["ok"] else 1
 
 
