@@ -57,14 +57,13 @@ class Connections:
             raise DirectoryUnusable(NO_ADDRESS) from None
         self._is_open = False
         self._turns = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
-        self._generation = 0
 
     def open(self) -> None:
         """Keep connections from one call to the next."""
         self._is_open = True
 
     async def close(self) -> None:
-        """Let go of all connections, of those in use when their calls are done."""
+        """Let go of all connections, and of those in use when their calls are done."""
         self._is_open = False
         await self._begin_anew()
 
@@ -102,31 +101,29 @@ class Connections:
 
     async def _ask(self, words: Sequence[Word]) -> Any:
         async with self._turns:
-            generation = self._generation
             connection = self._idle.pop() if self._idle else self._made()
             try:
                 await connection.send_command(*words)
                 answer = await connection.read_response()
             except ResponseError:
-                await self._keep(connection, generation)
+                await self._keep(connection)
                 raise
             except BaseException:
                 await _discard(connection)
                 raise
-            await self._keep(connection, generation)
+            await self._keep(connection)
             return answer
 
     def _made(self) -> AbstractConnection:
         return self._maker.connection_class(**self._maker.connection_kwargs | self._moved_to)
 
-    async def _keep(self, connection: AbstractConnection, generation: int) -> None:
-        if self._is_open and generation == self._generation:
+    async def _keep(self, connection: AbstractConnection) -> None:
+        if self._is_open:
             self._idle.append(connection)
         else:
             await _discard(connection)
 
     async def _begin_anew(self) -> None:
-        self._generation += 1
         self._moved_to = {}
         idle, self._idle = self._idle, []
         for connection in idle:
