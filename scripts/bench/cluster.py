@@ -30,7 +30,7 @@ class Step:
     title: str
     nodes: int
     moved: int
-    share: float
+    share: int
     most_over_mean: float
     seconds: float
 
@@ -77,7 +77,7 @@ class Trial:
     def step(self, title: str, share: int, change: Callable[[], None]) -> Step:
         """Change something, wait until nothing moves, and say what that took.
 
-        ``share``: how many shards have to move, at the least, for even numbers.
+        ``share``: how many shards those have, or should get, who come or go.
         """
         cluster = self.cluster
         before = cluster.taken + cluster.handed_over
@@ -207,7 +207,7 @@ def main(argv: Sequence[str]) -> int:
     speeds = Speeds(**{one.name: getattr(arguments, one.name) for one in fields(Speeds)})
     began_s = time.perf_counter()
     changes, heat = steps(arguments, speeds)
-    print(f"{'':22} {'nodes':>5} {'moved':>6} {'least':>6} {'max/mean':>9} {'seconds':>8}")
+    print(f"{'':22} {'nodes':>5} {'moved':>6} {'share':>6} {'max/mean':>9} {'seconds':>8}")
     for one in changes:
         print(
             f"{one.title:22} {one.nodes:5} {one.moved:6} {one.share:6} "
