@@ -183,8 +183,7 @@ class Upstream(asyncio.Protocol):
     def _take_message(self, payload: bytes) -> None:
         kind = payload[1] if len(payload) > 1 else 0
         if kind not in _OURS:
-            if self._is_welcome:
-                self._taker.take(payload)
+            self._taker.take(payload)
             return
         try:
             message = codec.decode_outbound(payload)

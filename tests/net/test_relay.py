@@ -535,6 +535,13 @@ async def test_an_upstream_of_which_nothing_is_heard_is_given_up(near: Near, far
     room_id = await far.room()
     ann = await near.player("ann")
     await enter(ann, room_id)
+    heard = far.server.edge.counters.messages_in
+    for pings in range(1, 5):
+        far.pass_time(11.0)  # It pings, which is enough.
+        await far.until(lambda pings=pings: heard.get("Pong", 0) >= pings)
+        near.pass_time(11.0)
+        assert await has_nothing_to_read(ann)
+    assert near.relay.upstreams == 1
     for _ in range(7):
         near.pass_time(IDLE_NS / 1e9 + 0.1)
         assert await has_nothing_to_read(ann) or near.relay.upstreams == 0
