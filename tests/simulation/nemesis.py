@@ -63,7 +63,7 @@ WEIGHTS = {
 REPERTOIRE_MIN = 6
 NOTICED_AFTER_S = 1.2  # When an operator sees that shards are not served.
 PLAYERS_STAY = 3  # Fewer than these, and nobody goes.
-RARE = {"database_regressed": 0.05, "entry_forged": 0.08}
+RARE = {"database_regressed": 0.08, "entry_forged": 0.08}
 
 
 class Nemesis:
@@ -172,11 +172,22 @@ class Nemesis:
                     return
 
     async def _database_regressed(self) -> None:
-        """Restore a backup that is some seconds old, and have the server started again later."""
-        backup = self.parts.database.backup()
+        """Restore a backup that is some seconds old, and have the server started again later.
+
+        Perhaps while snapshots of the time that is lost are on their way.
+        """
+        database = self.parts.database
+        backup = database.backup()
+
+        def restore() -> None:
+            self.parts.regress(backup)
+            self.parts.restart_due_s = self.parts.loop.time() + NOTICED_AFTER_S
+
         await asyncio.sleep(self._chance.uniform(0.3, 2.0))
-        self.parts.regress(backup)
-        self.parts.restart_due_s = self.parts.loop.time() + NOTICED_AFTER_S
+        if self._chance.random() < 0.5:
+            restore()
+        else:
+            database.on_next_snapshots.append(restore)
 
     # --- Servers.
 

@@ -111,6 +111,7 @@ class Database(MemoryStore):
         self.signed: list[SignedHead] = []
         self._poisoned_batches: set[int] = set()
         self.on_next_commit: list[Callable[[str], None]] = []
+        self.on_next_snapshots: list[Callable[[], None]] = []
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
 
     async def commit(self, batch: Batch) -> CommitAnswer:
@@ -233,6 +234,12 @@ class Database(MemoryStore):
         for tell in waiting:
             tell(node)
 
+    def tell_of_snapshots(self) -> None:
+        """Let whoever waits for snapshots that are on their way have the moment."""
+        waiting, self.on_next_snapshots = self.on_next_snapshots, []
+        for tell in waiting:
+            tell()
+
     def restart(self) -> None:
         """Break all calls under way: some were done, some were not, and nobody is told which."""
         for call in tuple(self.calls):
@@ -261,6 +268,8 @@ class Call:
     def start(self) -> None:
         """Send the call."""
         self.link.database.calls[self] = None
+        if self.name == "save_snapshots":
+            self.link.database.tell_of_snapshots()
         fate = self._fate()
         database = self.link.database
         if fate is not None:

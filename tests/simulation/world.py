@@ -297,6 +297,7 @@ class World:
         weather = self.database.weather
         weather.fates.clear()
         self.database.on_next_commit.clear()
+        self.database.on_next_snapshots.clear()
         weather.poisoned_rooms.clear()
         weather.slow_until_s = weather.away_until_s = weather.stalled_until_s = 0.0
         for room_id, (at, row) in self.forged.items():
