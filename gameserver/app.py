@@ -51,7 +51,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 KEYS_FILE = "keys.json"
-HEADS_FILE = "journal-heads.jsonl"
 POSTGRES_DIR = "postgres"
 GOODBYES_SPREAD_S = 0.5  # Clients that are told to come back do not all come in the same moment.
 SETTLE_S = 0.2  # A few ticks, so that rooms note who has gone.
@@ -66,7 +65,7 @@ def migrate(config: Config) -> int:
     """Bring the database's schema up to date."""
 
     async def bring_up() -> int:
-        async with _database(config) as dsn:
+        async with database(config) as dsn:
             await _migrate(dsn)
         return 0
 
@@ -104,7 +103,7 @@ async def _serve(config: Config) -> int:
         node = Node(store, games, keys.sealer(), clock, _node_settings(config, name))
         refused: tuple[int, ...] = ()
         if dsn is not None:
-            heads = HeadsFile(data_dir_of(config) / HEADS_FILE)
+            heads = HeadsFile(data_dir_of(config), config.worker_port)
             refused = await _refused(config, dsn, heads, keys)
             interval_s = config.head_interval_ns / 1e9
             node.signer = HeadSigner(store, keys.signing, clock, interval_s, heads.keep)
@@ -134,6 +133,7 @@ async def _serve(config: Config) -> int:
                 member.cluster.on_drain = told.set
                 member.cluster.connections = lambda: net.connections
                 await stack.enter_async_context(member.joined(net.port, cluster, tasks))
+                await net.share()
             _say_ready(config, net, games)
             collecting = tasks.create_task(collector.run(), name="collector")
             await told.wait()
@@ -168,8 +168,8 @@ async def _refused(config: Config, dsn: str, heads: HeadsFile, keys: KeyRing) ->
             wrong = await gone_backwards(records, lines, keys.signing.public_key())
     except BadLine as error:
         raise ConfigError(
-            f"{data_dir_of(config) / HEADS_FILE}: {error}: put a sound copy there, or move the "
-            f"file away, and what it proves about the past is lost"
+            f"{heads.bad_line()}: put a sound copy there, or move the file away, and what it "
+            f"proves about the past is lost"
         ) from error
     if not wrong:
         return ()
@@ -195,6 +195,7 @@ async def _drain(
     running: asyncio.Task[None],
 ) -> int:
     log.info("drain_started", connections=net.connections)
+    net.leave_shared()
     timeout_s = config.drain_timeout_ns / 1e9
     try:
         async with asyncio.timeout(timeout_s):
@@ -261,7 +262,7 @@ def _services(
 
 def _say_ready(config: Config, net: NetServer, games: dict[str, Game[Any]]) -> None:
     host = f"[{config.host}]" if ":" in config.host else config.host
-    play = f"ws://{host}:{net.port}/ws"
+    play = f"ws://{host}:{net.port if config.worker_port is None else config.port}/ws"
     log.info(
         "server_ready",
         play=play,
@@ -282,7 +283,7 @@ async def _store(config: Config) -> AsyncIterator[tuple[MemoryStore | PostgresSt
         log.warning("nothing_is_durable", store="memory")
         yield MemoryStore(), None
         return
-    async with _database(config) as dsn:
+    async with database(config) as dsn:
         await _migrate(dsn)
         store = PostgresStore(dsn)
         await store.start()
@@ -298,7 +299,7 @@ async def _migrate(dsn: str) -> None:
 
 
 @asynccontextmanager
-async def _database(config: Config) -> AsyncIterator[str]:
+async def database(config: Config) -> AsyncIterator[str]:
     """Give the address of the database, running our own if none was named."""
     if config.postgres:
         yield config.postgres

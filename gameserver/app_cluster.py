@@ -88,7 +88,8 @@ async def cluster_id(config: Config, store: Store, clock: Clock) -> str:
 
 def node_name(config: Config) -> str:
     """Return the name of this node: one that it has again when it is started again."""
-    return config.node_name or f"{socket.gethostname()}:{config.port or os.getpid()}"
+    port = config.worker_port or config.port or os.getpid()
+    return config.node_name or f"{socket.gethostname()}:{port}"
 
 
 class Membership:
@@ -147,17 +148,15 @@ class Membership:
             await self._directory.stop()
 
     async def drain(self, deadline_s: float) -> bool:
-        """Give all shards away; false if nobody took them in time."""
+        """Give all shards away; false if nobody took them in time, or is there to take them."""
         self.cluster.drain()
-        if self.cluster.is_last:
-            return False
         try:
             async with asyncio.timeout(max(deadline_s - GIVE_UP_BEFORE_S, 0)):
                 await self.cluster.rid.wait()
         except TimeoutError:
             log.warning("shards_not_given", count=len(self._parts.node.keeper.owned))
             return False
-        return True
+        return not self.cluster.is_last
 
 
 def _bracketed(host: str) -> str:

@@ -5,6 +5,7 @@ commands for operators are in `gameserver.cli_operating`.
 """
 
 import http.client
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from gameserver.cli_parts import (
 )
 from gameserver.config import Config, ConfigError, settings, shown
 from gameserver.exits import EXIT_CODES, EXIT_FAILED, EXIT_OK
+from gameserver.supervising import leash
+from gameserver.supervising.supervisor import supervise
 
 HEALTH_TIMEOUT_S = 2.0
 LIBRARIES = ("websockets", "msgspec", "aiohttp", "uvloop", "asyncpg", "cryptography")
@@ -72,6 +75,9 @@ def serve(config_file: Path | None, **flags: object) -> None:
     """Run the server until SIGTERM or SIGINT; a second signal ends it at once."""
     with one_line_errors():
         config = configured(config_file, flags)
+        if config.workers != 1:
+            sys.exit(supervise(config))
+        leash.hold(os.environ, config.drain_timeout_ns / 1e9)
         sys.exit(app.serve(config))
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from gameserver.app import HEADS_FILE, KEYS_FILE, POSTGRES_DIR, load_games, run
+from gameserver.app import KEYS_FILE, POSTGRES_DIR, load_games, run
 from gameserver.config import Config, ConfigError
 from gameserver.services.audit.books import check_books
 from gameserver.services.audit.heads import HeadsFile
@@ -120,4 +120,4 @@ def _keys(config: Config) -> KeyRing:
 
 
 def _heads(config: Config) -> list[str]:
-    return HeadsFile(config.data_dir / HEADS_FILE).lines()
+    return HeadsFile(config.data_dir).lines()

@@ -54,6 +54,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("gameserver.app_cluster", "gameserver.net", *BELOW_NET, "gameserver.games"),
         *("gameserver.config", "gameserver.exits", "gameserver.logs", "persistence"),
     ),
+    # Several servers under one supervisor.
+    "gameserver.supervising": (
+        *("gameserver.app", "gameserver.net", "gameserver.runtime.clock", "gameserver.config"),
+        *("gameserver.exits", "persistence"),
+    ),
     # What operators ask for, put together like the server and beside it.
     "gameserver.operating": (*("gameserver.app", *BELOW_NET, "gameserver.config", "persistence"),),
     # Which of all errors below a person can mend.
@@ -65,6 +70,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "gameserver.cli": (
         *("gameserver.app", "gameserver.cli_parts", "gameserver.cli_operating"),
+        "gameserver.supervising",
         *("gameserver.config", "gameserver.exits", "gameserver.logs"),
     ),
     "gameserver.__main__": ("gameserver.cli",),

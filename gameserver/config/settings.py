@@ -28,6 +28,7 @@ from gameserver.config.kinds import (
 from persistence.ownership import DEFAULT_SHARDS
 
 ROOT_DATA_DIR = Path("/var/lib/gameserver")
+WORKER_PORT = 7400  # The first worker's own.
 BUNDLED_GAMES = ("quiz", "keno", "conquest")
 
 SECOND_NS = 1_000_000_000
@@ -173,9 +174,13 @@ class Config:
         int, About(whole(0, 256), "Nodes to run on this machine; 0 is one for each core.")
     ] = 1
     worker_port: Annotated[
-        int,
-        About(whole(1, 65535), "Port of the first worker for itself; the others count up from it."),
-    ] = 7400
+        int | None,
+        About(
+            whole(1, 65535),
+            "Port of the first worker for itself, 7400 if none is given; the others count up from "
+            "it. A single node that is given one shares its other port with workers.",
+        ),
+    ] = None
 
     games: Annotated[
         tuple[str, ...],
@@ -253,7 +258,10 @@ class Config:
     ] = 60 * SECOND_NS
     journal_keep_ns: Annotated[
         int,
-        About(duration("0s", "87600h"), "Age from which journal prune removes; 0s keeps all."),
+        About(
+            duration("0s", "87600h"),
+            "Age from which a server removes from the journal, every hour; 0s keeps all.",
+        ),
     ] = 0
     accept_rollback: Annotated[
         bool,
@@ -309,7 +317,15 @@ class Config:
                 "workers need redis: through it they share the shards",
             ),
             (
-                self.worker_port + self.workers <= 65536,
+                self.redis is not None or self.worker_port is None,
+                "worker_port needs redis: nodes that share a port must share the shards",
+            ),
+            (
+                self.port != 0 or self.worker_port is None or self.workers != 1,
+                "worker_port needs a port that is not 0: one that is free is shared with nobody",
+            ),
+            (
+                (self.worker_port or WORKER_PORT) + self.workers <= 65536,
                 "worker_port leaves too few ports for the workers",
             ),
         ):

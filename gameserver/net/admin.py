@@ -4,12 +4,12 @@ It listens on loopback unless told otherwise, because it asks nobody who they ar
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
 
-from gameserver.net.exposition import CONTENT_TYPE, Exposition
+from gameserver.net.exposition import CONTENT_TYPE
 from gameserver.net.http_log import http_log
 from gameserver.net.listener import listen_failure
 
@@ -19,12 +19,17 @@ SHUTDOWN_S = 1.0
 class Admin:
     """The HTTP server of the second port.
 
-    ``unready`` returns why players cannot be served just now, or "" if they can.
+    ``metrics`` returns all numbers in Prometheus' text form; ``readiness`` whether players can be
+    served just now, and what to say about it.
     """
 
-    def __init__(self, exposition: Exposition, unready: Callable[[], str]) -> None:
-        self._exposition = exposition
-        self._unready = unready
+    def __init__(
+        self,
+        metrics: Callable[[], Awaitable[bytes]],
+        readiness: Callable[[], tuple[bool, str]],
+    ) -> None:
+        self._take_metrics = metrics
+        self._readiness = readiness
         application = web.Application(client_max_size=4096)
         application.router.add_get("/livez", _alive)
         application.router.add_get("/readyz", self._ready)
@@ -37,12 +42,12 @@ class Admin:
             shutdown_timeout=SHUTDOWN_S,
         )
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; return the port, or raise ListenFailed."""
+    async def start(self, host: str, port: int, *, shared: bool = False) -> int:
+        """Listen, perhaps on a port that is reserved; return the port, or raise ListenFailed."""
         async with asyncio.timeout(5.0):
             await self._runner.setup()
             try:
-                await web.TCPSite(self._runner, host, port).start()
+                await web.TCPSite(self._runner, host, port, reuse_port=shared).start()
             except OSError as error:
                 await self._runner.cleanup()
                 raise listen_failure(host, port, error) from error
@@ -55,15 +60,13 @@ class Admin:
             await self._runner.cleanup()
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        unready = self._unready()
-        if unready:
-            return web.Response(
-                status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"not ready: {unready}\n"
-            )
-        return web.Response(text="ready\n")
+        is_ready, told = self._readiness()
+        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return web.Response(status=status, text=f"{told}\n")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._exposition.text(), headers={"Content-Type": CONTENT_TYPE})
+        body = await self._take_metrics()
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
 async def _alive(_request: web.Request) -> web.Response:

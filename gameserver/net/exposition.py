@@ -38,6 +38,10 @@ class Exposition(Collector):
         """Return everything in Prometheus' text form."""
         return generate_latest(self._registry)
 
+    async def page(self) -> bytes:
+        """Return it for whoever asks over HTTP."""
+        return self.text()
+
     def collect(self) -> Iterator[Metric]:
         """Yield every family with its numbers of this moment."""
         yield from self._required()

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import sys
 from collections.abc import Callable
 from enum import Enum
 from typing import cast
@@ -62,15 +63,43 @@ def listen_failure(host: str, port: int, error: OSError) -> ListenFailed:
     return ListenFailed(f"{where} cannot be listened on: {error.strerror or error}")
 
 
-async def check_free(host: str, port: int) -> None:
-    """Raise ListenFailed if the port cannot be had, without letting anybody in."""
+async def check_free(host: str, port: int, *, shared: bool = False) -> None:
+    """Raise ListenFailed if the port cannot be had, without letting anybody in.
+
+    One that is ``shared`` may be had by others that share it too.
+    """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-            server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
+            server = await loop.create_server(
+                asyncio.Protocol, host, port, reuse_port=shared, start_serving=False
+            )
     except OSError as error:
         raise listen_failure(host, port, error) from error
     server.close()
+
+
+async def reserved_port(host: str, port: int) -> tuple[asyncio.Server, int]:
+    """Keep a port for processes of ours that share it, without letting anybody in ourselves."""
+    loop = asyncio.get_running_loop()
+    # Elsewhere than on Linux newcomers might be led to whoever keeps it.
+    is_kept = sys.platform == "linux"
+    try:
+        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+            server = await loop.create_server(
+                asyncio.Protocol,
+                host,
+                port,
+                reuse_address=False,
+                reuse_port=is_kept,
+                start_serving=False,
+            )
+    except OSError as error:
+        raise listen_failure(host, port, error) from error
+    bound: int = server.sockets[0].getsockname()[1]
+    if not is_kept:
+        server.close()
+    return server, bound
 
 
 class Role(Enum):
@@ -94,22 +123,36 @@ class Listener:
         self.refused = 0
         self.has_told_of_tls = False
         self._receiver = receiver
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._none_left = asyncio.Event()
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port, or raise ListenFailed."""
+        bound = await self._listen(host, port, shared=False)
+        self._advance()
+        return bound
+
+    async def share(self, host: str, port: int) -> None:
+        """Listen on another port too, which others may share; raise ListenFailed."""
+        await self._listen(host, port, shared=True)
+
+    def leave_shared(self) -> None:
+        """Leave newcomers at a shared port to the others that have it."""
+        while len(self._servers) > 1:
+            self._servers.pop().close()
+
+    async def _listen(self, host: str, port: int, *, shared: bool) -> int:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-                self._server = await loop.create_server(
-                    lambda: Front(self), host, port, backlog=BACKLOG
+                server = await loop.create_server(
+                    lambda: Front(self), host, port, backlog=BACKLOG, reuse_port=shared
                 )
         except OSError as error:
             raise listen_failure(host, port, error) from error
-        self._advance()
-        bound: int = self._server.sockets[0].getsockname()[1]
+        self._servers.append(server)
+        bound: int = server.sockets[0].getsockname()[1]
         return bound
 
     def upgrade(
@@ -164,8 +207,8 @@ class Listener:
         """Close the port and whatever is still connected."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self.connections):
             connection.abort()
 

@@ -70,8 +70,9 @@ class NetServer:
         dispatcher = Dispatcher(self.edge, inside.host, inside.services, jobs, self.relay)
         self.listener = Listener(self.edge, dispatcher, self._pages)
         exposition = Exposition(inside.metrics, self.edge.counters, self.edge.admission)
-        self._admin = Admin(exposition, self._unready)
+        self._admin = Admin(exposition.page, self._readiness)
         self._has_admin = False
+        self._is_open = False
         self.port = 0
         self.admin_port = 0
 
@@ -84,21 +85,41 @@ class NetServer:
         """Open the operator's port, so that it can be asked while the rest still starts."""
         settings = self._settings
         if settings.admin_port:
-            self.admin_port = await self._admin.start(settings.admin_host, settings.admin_port)
+            is_worker = settings.worker_port is not None
+            self.admin_port = await self._admin.start(
+                settings.admin_host, settings.admin_port, shared=is_worker
+            )
             self._has_admin = True
 
     async def check_port(self) -> None:
         """Raise ListenFailed if the players' port cannot be had, as long as nothing was begun."""
-        await check_free(self._settings.host, self._settings.port)
+        settings = self._settings
+        await check_free(settings.host, self._own_port)
+        if settings.worker_port is not None:
+            await check_free(settings.host, settings.port, shared=True)
 
     async def start(self) -> None:
-        """Open the players' port; raise ListenFailed."""
+        """Open the players' port, a worker's own one; raise ListenFailed."""
         # A client that is relayed mostly has all its rooms at one other node.
         files_each = 1 if self.relay is None else 2
         raise_file_limit(files_each * self._settings.connections_max + OTHER_FILES)
         await self._pages.start()
-        self.port = await self.listener.start(self._settings.host, self._settings.port)
+        self.port = await self.listener.start(self._settings.host, self._own_port)
+        self._is_open = self._settings.worker_port is None
         log.info("listening_started", host=self._settings.host, port=self.port)
+
+    async def share(self) -> None:
+        """Open the port that workers share, if this is one; raise ListenFailed.
+
+        Whoever comes there cannot choose, so it is opened when players can be served.
+        """
+        if self._settings.worker_port is not None:
+            await self.listener.share(self._settings.host, self._settings.port)
+            self._is_open = True
+
+    def leave_shared(self) -> None:
+        """Leave newcomers at a shared port to the other workers."""
+        self.listener.leave_shared()
 
     async def drain(self, spread_s: float, *, elsewhere: bool = False) -> None:
         """Let nobody in any more and say goodbye to all, spread over ``spread_s`` seconds.
@@ -125,12 +146,16 @@ class NetServer:
         if self._has_admin:
             await self._admin.stop()
 
-    def _unready(self) -> str:
+    def _readiness(self) -> tuple[bool, str]:
+        unready = self._inside.unready() if self._is_open else "starting"
         if self.edge.admission.is_draining:
-            return "draining"
-        if not self.port:
-            return "starting"
-        return self._inside.unready()
+            unready = "draining"
+        return not unready, f"not ready: {unready}" if unready else "ready"
+
+    @property
+    def _own_port(self) -> int:
+        shared = self._settings.worker_port
+        return self._settings.port if shared is None else shared
 
 
 def raise_file_limit(wanted: int) -> None:

@@ -73,7 +73,7 @@ class Place:
 class Cluster:
     """This node among the others.
 
-    All of ``on_news`` are called whenever there is news of who is there or who has what, ``on_urls``
+    All of ``on_news`` are called when there is news of who is there or who has what, ``on_urls``
     when players should know other addresses, ``on_drain`` when an operator asked this node to go.
     """
 
@@ -87,7 +87,7 @@ class Cluster:
         self.view = ClusterView()
         self.owners: dict[int, str] = {}
         self.is_draining = False
-        self.rid = asyncio.Event()  # Set when this node drains and has no shard any more.
+        self.rid = asyncio.Event()  # Set when this node drains and can give away nothing more.
         self.urls: tuple[str, ...] = ()  # Of the other nodes, but for those that drain.
         self.is_relaying = False  # Players know one address for all nodes, and no other.
         self.is_current = False  # The last beat was answered.
@@ -99,6 +99,8 @@ class Cluster:
         self._started_ms = clock.wall_ms()
         # Instances seen to die, by the name they had; forgotten when another bears the name.
         self._dead: dict[str, str] = {}
+        # Likewise those that said that they drain, of which the directory may not know yet.
+        self._draining: dict[str, str] = {}
         self._followed: dict[str, tuple[str, str]] = {}
         self._beaten_ns = clock.now_ns()
         self._busy_ms, self._busy_at_ns = 0.0, clock.now_ns()
@@ -126,6 +128,11 @@ class Cluster:
     def is_last(self) -> bool:
         """Tell whether there is nobody to give anything to."""
         return all(one.draining for one in self._others())
+
+    def may_take(self, name: str) -> bool:
+        """Tell whether a node is there and does not drain."""
+        record = self._live().get(name)
+        return record is not None and not record.draining
 
     @property
     def dead(self) -> tuple[str, ...]:
@@ -174,12 +181,14 @@ class Cluster:
                 await asyncio.sleep(BEAT_S)
 
     async def run(self) -> None:
-        """Beat, for ever."""
+        """Beat, for ever; NameTaken if another has come by its name meanwhile."""
         while True:
             await asyncio.sleep(BEAT_S)
             try:
                 await self._beat_once()
             except (DirectoryUnavailable, TimeoutError, NameTaken) as error:
+                if isinstance(error, NameTaken) and self._age_ms() >= NAME_FREE_TIMEOUT_S * 1000:
+                    raise  # Another one came in its place while it was not heard.
                 self.node.metrics.directory_failures_total += 1
                 if self.is_current:
                     log.warning("directory_lost", error=repr(error))
@@ -191,14 +200,22 @@ class Cluster:
         self.me = replace(self.me, url=url, peer=peer)
 
     def drain(self) -> None:
-        """Give everything away; ``rid`` is set when that is done."""
+        """Give everything away; ``rid`` is set when that is done, or nobody is left to take it."""
         self.is_draining = True
-        self.note_given()
+        self.tell_all(["draining"])  # Several may go at once, and none should give to another.
         self._tell_news()
+
+    def note_draining(self, name: str) -> None:
+        """Learn at once that a node takes nothing any more, without waiting for a beat."""
+        if name in self._followed:
+            self._draining[name] = self._followed[name][1]
+            self.view = self._as_they_said(self.view)
+            self._tell_urls()
+            self._tell_news()
 
     def note_given(self) -> None:
         """Look whether there is anything left to give."""
-        if self.is_draining and not self.node.keeper.owned:
+        if self.is_draining and (self.is_last or not self.node.keeper.owned):
             self.rid.set()
 
     def note_owner(self, name: str, shards: Collection[int]) -> None:
@@ -231,14 +248,15 @@ class Cluster:
         self._take_in(view)
 
     def _take_in(self, view: ClusterView) -> None:
-        self.view = view
+        self.view = self._as_they_said(view)
         self.owners = dict(view.leases)
         followed = {one.name: (one.peer, one.instance) for one in self._others()}
         self.peers.follow(followed)  # It may tell that an instance has died which was followed.
         self._followed = followed
         for record in view.nodes:
-            if self._dead.get(record.name, record.instance) != record.instance:
-                del self._dead[record.name]
+            for known in (self._dead, self._draining):
+                if known.get(record.name, record.instance) != record.instance:
+                    del known[record.name]
         self._tell_urls()
         if self.me.name in view.drains and not self.is_draining:
             log.info("drain_asked")
@@ -260,8 +278,20 @@ class Cluster:
             self._tell_news()
 
     def _tell_news(self) -> None:
+        self.note_given()
         for listener in self.on_news:
             listener()
+
+    def _as_they_said(self, view: ClusterView) -> ClusterView:
+        """Return a view with the nodes draining that said so, also if it does not know yet."""
+        said = self._draining.items()
+        return replace(
+            view,
+            nodes=tuple(
+                replace(one, weight=0, draining=True) if (one.name, one.instance) in said else one
+                for one in view.nodes
+            ),
+        )
 
     def _others(self) -> list[NodeRecord]:
         return [one for one in self.view.nodes if one.name != self.me.name and self._lives(one)]

@@ -66,7 +66,9 @@ class Moving:
 
     async def take_once(self, given: dict[int, str]) -> None:
         """Take what was given to us, by whom, and what nobody has."""
-        passed = {shard for shard, name in self._cluster.view.leases.items() if self._is_me(name)}
+        # What was known once is no word of today's: another may have our name by now.
+        leases = self._cluster.view.leases if self._cluster.is_current else {}
+        passed = {shard for shard, name in leases.items() if self._is_me(name)}
         wanted = (given.keys() | passed) - self._keeper.owned.keys()
         if wanted:
             taken = await self._take(wanted, Succession())
@@ -146,7 +148,8 @@ class Moving:
 
     async def _give(self, name: str, shards: list[int]) -> bool:
         handover = self._node.handover
-        if not await handover.rest(shards):
+        # Meanwhile that node may have said that it goes, too.
+        if not await handover.rest(shards) or not self._cluster.may_take(name):
             handover.go_on(shards)
             return False
         passed: frozenset[int] = frozenset()
@@ -207,6 +210,8 @@ class Moving:
                     self._taken[name].set_result(None)
             case ["own", [*shards]]:
                 self._cluster.note_owner(name, self._known(shards))
+            case ["draining"]:
+                self._cluster.note_draining(name)
             case _:
                 log.warning("peer_not_understood", node=name)
 

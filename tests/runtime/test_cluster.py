@@ -254,3 +254,35 @@ async def test_an_operator_can_ask_a_node_to_drain() -> None:
             await first.cluster.rid.wait()
         assert len(second.owned) == SHARDS
         assert first.cluster.view.drains == {"a"}
+
+
+@virtual
+async def test_nodes_that_go_together_give_to_those_that_stay_and_not_to_each_other() -> None:
+    async with world_running() as world:
+        going = [await world.start("a"), await world.start("b")]
+        stays = await world.start("c")
+        await world.settled()
+        for one in going:
+            one.cluster.drain()
+        async with asyncio.timeout(2):
+            for one in going:
+                await one.cluster.rid.wait()
+        assert len(stays.owned) == SHARDS
+        assert stays.rig.node.metrics.takeovers_total["takeover"] == 0, "all was handed over"
+
+
+@virtual
+async def test_when_all_nodes_go_none_waits_for_another() -> None:
+    async with world_running() as world:
+        going = [await world.start("a"), await world.start("b")]
+        await world.settled()
+        given = [one.rig.node.metrics.handovers_total for one in going]
+        for one in going:
+            one.cluster.drain()
+        async with asyncio.timeout(0.1):
+            for one in going:
+                await one.cluster.rid.wait()
+        await asyncio.sleep(1)
+        # What was on its way when the other one spoke arrives, and that is all.
+        moved = [one.rig.node.metrics.handovers_total for one in going]
+        assert sum(moved) - sum(given) <= SHARDS

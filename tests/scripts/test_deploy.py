@@ -188,7 +188,7 @@ async def test_every_path_of_the_operators_port_exists() -> None:
     assert paths == {"/livez", "/readyz", "/metrics"}
     assert annotations["prometheus.io/port"] == str(Config().admin_port)
 
-    admin = Admin(exposition(), lambda: "")
+    admin = Admin(exposition().page, lambda: (True, "ready"))
     port = await admin.start("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:

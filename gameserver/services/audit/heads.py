@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import heapq
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from persistence.auditing import Records, SignedHead, is_signed, key_id
 from persistence.interfaces import INTEGER_MAX
 
 TAIL_BYTES = 64 * 1024  # More than the lines that are added at once.
+STEM = "journal-heads"
 
 
 class BadLine(ValueError):
@@ -81,6 +83,20 @@ def _number(value: object) -> int:
     if type(value) is not int or not 0 <= value <= INTEGER_MAX:
         raise ValueError(f"{value!r} is no number of a head")
     return value
+
+
+def _whole_lines(path: Path) -> list[str]:
+    text = path.read_text("utf-8", "replace")
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _written_ms(line: str) -> int:
+    """Return when a line was written, as far as it says so."""
+    try:
+        found = json.loads(line)
+        return _number(found["accepted_ms" if "accepted" in found else "signed_ms"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0  # Whoever reads it says what is wrong with it.
 
 
 class Heads:
@@ -146,18 +162,32 @@ async def gone_backwards(
 
 
 class HeadsFile:
-    """The file that nodes add to. What a crash left half written at its end is cut off."""
+    """The file that a node adds to. What a crash left half written at its end is cut off.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Nodes that share a folder have a file each, and all of them count: shards pass from node to
+    node.
+    """
+
+    def __init__(self, folder: Path, worker: int | None = None) -> None:
+        self._folder = folder
+        self._path = folder / (f"{STEM}.jsonl" if worker is None else f"{STEM}-{worker}.jsonl")
 
     def lines(self) -> list[str]:
-        """Return the whole lines of the file; none if it is not there."""
-        try:
-            text = self._path.read_text("utf-8", "replace")
-        except FileNotFoundError:
-            return []
-        return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        """Return the whole lines of all files in the order of their times."""
+        files = [_whole_lines(path) for path in self._paths()]
+        return list(heapq.merge(*files, key=_written_ms))
+
+    def bad_line(self) -> str:
+        """Return which line of which file is none that a node wrote, "" if all are."""
+        for path in self._paths():
+            try:
+                read_heads(_whole_lines(path))
+            except BadLine as error:
+                return f"{path}: {error}"
+        return ""
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob(f"{STEM}*.jsonl"))
 
     async def keep(self, rows: Sequence[SignedHead]) -> None:
         """Add signed heads; they are on the disk afterwards."""

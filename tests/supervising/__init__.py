@@ -1,0 +1,1 @@
+"""Several servers under one supervisor."""
