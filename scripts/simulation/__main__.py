@@ -9,13 +9,14 @@ import time
 
 from tests.simulation.ablations import ABLATIONS, without
 from tests.simulation.campaign import Totals, first_failure, reports
+from tests.simulation.cluster_world import world_of
 from tests.simulation.coverage import REQUIRED, missing
 from tests.simulation.history import Violation
-from tests.simulation.world import Report, World
+from tests.simulation.world import Report
 
 VIOLATIONS_SHOWN = 8
 ABLATION_SEEDS = range(500)
-SEEDS_THAT_COUNT = 100  # Fewer need not have met everything.
+SEEDS_THAT_COUNT = 200  # Fewer need not have met everything.
 
 
 def main() -> int:
@@ -60,10 +61,10 @@ def _seeds(text: str) -> range:
 def _run_one(seed: int, *, trace: bool, ablation: str | None) -> int:
     show = print if trace else None
     if ablation is None:
-        report = World(seed, show=show).run()
+        report = world_of(seed, show=show).run()
     else:
         with without(ablation):
-            report = World(seed, show=show).run()
+            report = world_of(seed, show=show).run()
     _tell_faults(report)
     print(f"trace  {report.digest}")
     for violation in report.violations:

@@ -51,4 +51,31 @@ SELDOM = (
     "runtime.recovery._replay_until entries",
     "runtime.recovery._replay_until",
 )
-ALL = (*AWAITS, *SELDOM)
+
+# Where only nodes of a cluster wait; the same campaign has had one die at each of these.
+NODE_AWAITS = (
+    "app_cluster.cluster_id cluster",
+    "app_cluster.cluster_id wall_ms",
+    "net.peers._attempt",
+    "net.peers._happens",
+    "runtime.cluster._beat_once beat",
+    "runtime.cluster.run",
+    "runtime.moving._claim take_leases",
+    "runtime.moving._pass pass_leases",
+    "runtime.moving._pass pass_shards",
+    "runtime.moving._tell",
+    "runtime.moving.give",
+    "runtime.moving.take",
+    "services.showcase.publish publish",
+    "services.showcase.run",
+)
+NODE_SELDOM = (
+    "app_cluster.drain",
+    "net.peers._keep",
+    "net.peers.run",
+    "runtime.cluster.start",
+    "runtime.cluster.leave leave",
+    "runtime.handover.rest",
+    "services.lobby._lines lines",
+)
+ALL = (*AWAITS, *SELDOM, *NODE_AWAITS, *NODE_SELDOM)

@@ -11,7 +11,8 @@ from multiprocessing import get_context
 from typing import Any
 
 from tests.simulation.ablations import without
-from tests.simulation.world import Report, World
+from tests.simulation.cluster_world import world_of
+from tests.simulation.world import Report
 
 SEEDS_PER_TASK = 5
 
@@ -41,7 +42,7 @@ class Totals:
 def run_seed(seed: int, ablation: str | None = None) -> Report:
     """Run one seed, perhaps without one of the safeguards."""
     with nullcontext() if ablation is None else without(ablation):
-        return World(seed).run()
+        return world_of(seed).run()
 
 
 def run_seeds(seeds: Sequence[int], ablation: str | None = None) -> list[Report]:

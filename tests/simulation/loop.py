@@ -13,10 +13,11 @@ import heapq
 import inspect
 from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 TIMERS_TOGETHER_S = 1e-9
-STORE = "tests.simulation.store"  # Its functions have the names of the store's.
+# Their functions have the names of the store's and the directory's.
+OUTSIDE = ("tests.simulation.store", "tests.simulation.directory")
 
 
 class Deadlock(Exception):
@@ -52,7 +53,7 @@ def _place_of(task: asyncio.Task[Any]) -> str:
         module = awaited.cr_frame.f_globals["__name__"]
         if module.startswith("gameserver."):
             place = f"{module.removeprefix('gameserver.')}.{awaited.cr_code.co_name}"
-        elif module == STORE and place:
+        elif module in OUTSIDE and place and " " not in place:
             place = f"{place} {awaited.__name__}"
         awaited = awaited.cr_await
     return place
@@ -92,7 +93,9 @@ class SimLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.tasks_made = 0
         self.unhandled: list[str] = []
-        self.listening: dict[str, Callable[[], asyncio.BaseProtocol]] = {}
+        self.listening: dict[str, Listening] = {}
+        # Connects to a name; whoever has a network gives it.
+        self.connect: Callable[..., Any] = _no_network
         self._now_s = 1_000.0
         self._shuffles = shuffles
         factory: Any = _make_task  # Its type in the library's stubs asks for less than it calls.
@@ -111,8 +114,18 @@ class SimLoop(asyncio.SelectorEventLoop):
         self, factory: Any, host: Any = None, *_: Any, **__: Any
     ) -> Any:
         """Listen under a name: whoever dials it gets a protocol of this factory."""
-        self.listening[host] = factory
-        return _Server(self, host)
+        process = _PROCESS.get()
+        assert process is not None, "Only processes listen."
+        listening = self.listening[host] = Listening(factory, process)
+        return _Server(self, host, listening)
+
+    async def create_connection(  # type: ignore[override]  # As above.
+        self, factory: Any, host: Any = None, *_: Any, **__: Any
+    ) -> Any:
+        """Connect to who listens under a name; raises OSError."""
+        process = _PROCESS.get()
+        assert process is not None, "Only processes connect."
+        return await self.connect(factory, process, host)
 
     def _note_unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -162,8 +175,10 @@ class SimLoop(asyncio.SelectorEventLoop):
         return process.context.run(self.create_task, main, name=process.name)
 
     def kill(self, process: Process) -> None:
-        """End a process at once: nothing of it runs any more."""
+        """End a process at once: nothing of it runs any more, and nobody listens any more."""
         process.is_dead = True
+        for name in [name for name, one in self.listening.items() if one.process is process]:
+            del self.listening[name]
 
     def thaw(self, process: Process) -> None:
         """Let a frozen process go on with all that came meanwhile."""
@@ -188,16 +203,29 @@ class SimLoop(asyncio.SelectorEventLoop):
         process.parked.clear()
 
 
+class Listening(NamedTuple):
+    """Who listens, and who makes the protocols for those who come."""
+
+    factory: Callable[[], asyncio.BaseProtocol]
+    process: Process
+
+
 class _Server:
     """What `SimLoop.create_server` returns, as far as anybody asks."""
 
-    def __init__(self, loop: SimLoop, name: str) -> None:
+    def __init__(self, loop: SimLoop, name: str, listening: Listening) -> None:
         self._loop = loop
         self._name = name
+        self._listening = listening
         self.sockets = [self]
 
     def getsockname(self) -> tuple[str, int]:
         return (self._name, 1)
 
     def close(self) -> None:
-        self._loop.listening.pop(self._name, None)
+        if self._loop.listening.get(self._name) is self._listening:
+            del self._loop.listening[self._name]
+
+
+async def _no_network(*_: Any) -> Any:
+    raise AssertionError("Nobody gave this loop a network.")

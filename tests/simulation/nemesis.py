@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 
@@ -69,17 +69,21 @@ RARE = {"database_regressed": 0.08, "entry_forged": 0.08}
 class Nemesis:
     """Makes things go wrong in one world."""
 
+    weights: ClassVar[dict[str, int]] = WEIGHTS
+    rates: ClassVar[dict[str, float]] = RARE
+    places: ClassVar[tuple[str, ...]] = (*awaits.AWAITS, *awaits.SELDOM)
+
     def __init__(self, parts: WorldParts, chance: Random, only: tuple[str, ...] = ()) -> None:
         self.parts = parts
         self._chance = chance
         self._tasks: asyncio.TaskGroup | None = None
-        names = list(WEIGHTS)
+        names = list(self.weights)
         count = chance.randrange(REPERTOIRE_MIN, len(names) + 1)
         self.repertoire = list(only) or chance.sample(names, count)
-        self.rare = [name for name, rate in RARE.items() if chance.random() < rate]
+        self.rare = [name for name, rate in self.rates.items() if chance.random() < rate]
         if only:
-            self.rare = [name for name in only if name in RARE]
-            self.repertoire = [name for name in only if name not in RARE]
+            self.rare = [name for name in only if name in self.rates]
+            self.repertoire = [name for name in only if name not in self.rates]
 
     async def run(self) -> None:
         """Bring one fault after the other, until cancelled."""
@@ -91,7 +95,7 @@ class Nemesis:
                 if rare and chance.random() < 0.35:
                     name = rare.pop()
                 else:
-                    weights = [WEIGHTS[one] for one in self.repertoire]
+                    weights = [self.weights[one] for one in self.repertoire]
                     name = chance.choices(self.repertoire, weights)[0]
                 parts.fault(name)
                 self._tasks.create_task(getattr(self, f"_{name}")())
@@ -192,13 +196,13 @@ class Nemesis:
     # --- Servers.
 
     async def _server_killed(self) -> None:
-        server = self.parts.newest_server()
+        server = self.parts.some_server()
         if server is not None:
             self._kill(server)
 
     async def _killed_at_await(self) -> None:
         """Kill the next servers that begin to wait at these places of the product."""
-        self.parts.doomed |= set(self._chance.sample(awaits.ALL, 2))
+        self.parts.doomed |= set(self._chance.sample(self.places, 2))
 
     async def _killed_in_commit(self) -> None:
         """Kill a server in the moment in which its commit happens, before it knows."""
@@ -220,7 +224,7 @@ class Nemesis:
             return
         process = server.process
         process.is_frozen = True
-        self.parts.start_server()
+        self.parts.start_rival(server)
         thaw_s = self._chance.choice((0.3, 1.0, 2.5))
         self._after(thaw_s, lambda: self.parts.loop.thaw(process))
 
@@ -238,16 +242,16 @@ class Nemesis:
 
     async def _server_taken_over(self) -> None:
         """Freeze the server, let another take over, and wake the first: a zombie."""
-        server = self.parts.newest_server()
+        server = self.parts.some_server()
         if server is None or server.process.is_frozen:
             return
         server.process.is_frozen = True
-        self.parts.start_server()
+        self.parts.start_rival(server)
         await asyncio.sleep(self._chance.choice((0.2, 0.7, 1.5, 3.0, 5.0)))
         self.parts.loop.thaw(server.process)
 
     async def _server_frozen(self) -> None:
-        server = self.parts.newest_server()
+        server = self.parts.some_server()
         if server is None or server.process.is_frozen:
             return
         server.process.is_frozen = True
@@ -259,17 +263,17 @@ class Nemesis:
 
         What it asked last may be done and never answered, and it learns late that it owns nothing.
         """
-        server = self.parts.newest_server()
+        server = self.parts.some_server()
         if server is None:
             return
         until_s = self.parts.loop.time() + self._chance.choice((0.4, 1.5, 3.5, 6.0))
         server.link.cut_until_s = until_s
         if self._chance.random() < 0.7:
             await asyncio.sleep(self._chance.uniform(0.0, 1.0))
-            self.parts.start_server()
+            self.parts.start_rival(server)
 
     async def _server_drained(self) -> None:
-        server = self.parts.newest_server()
+        server = self.parts.some_server()
         if server is not None:
             server.drain()
 

@@ -32,6 +32,9 @@ DIAL_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 0.5
 
 
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+
+
 class Reader(Protocol):
     """One end of a link, as the way to it sees it."""
 
@@ -161,25 +164,35 @@ class Network:
         self.links: dict[Link, None] = {}
         self.links_made = 0
         self.on_sent: Callable[[Link, bytes], None] = lambda link, data: None
+        # Those who reach nobody and whom nobody reaches, by name.
+        self.cut_off: set[str] = set()
 
-    async def dial(self, client: Process, server: Process, address: str) -> ClientEnd:
+    async def dial(self, client: Process, address: str) -> ClientEnd:
         """Connect; raises OSError."""
-        factory = self.loop.listening.get(address)
-        await asyncio.sleep(self.latency_s)
-        if factory is None or server.is_dead:
-            await asyncio.sleep(REFUSED_AFTER_S)
-            raise ConnectionRefusedError(f"nobody listens at {address}")
-        self.links_made += 1
-        up, down = Way(self, server), Way(self, client)
-        link = Link(self.links_made, client, server, up, down)
-        self.links[link] = None
+        link, factory = await self.link(client, address)
         server_end = ServerEnd(self, link)
         client_end = ClientEnd(self, link)
-        up.reader, down.reader = server_end, client_end
-        server.context.run(self.loop.call_soon, server_end.open, factory)
+        link.up.reader, link.down.reader = server_end, client_end
+        link.server.context.run(self.loop.call_soon, server_end.open, factory)
         async with asyncio.timeout(DIAL_TIMEOUT_S):
             await client_end.open()
         return client_end
+
+    async def link(self, client: Process, address: str) -> tuple[Link, ProtocolFactory]:
+        """Return a new link to who listens there, and who serves it; raises OSError."""
+        listening = self.loop.listening.get(address)
+        await asyncio.sleep(self.latency_s)
+        if listening is None or listening.process.is_dead:
+            await asyncio.sleep(REFUSED_AFTER_S)
+            raise ConnectionRefusedError(f"nobody listens at {address}")
+        factory, server = listening
+        if self.cut_off & {client.name, server.name}:
+            await asyncio.sleep(DIAL_TIMEOUT_S)
+            raise TimeoutError(f"no answer from {address}")
+        self.links_made += 1
+        link = Link(self.links_made, client, server, Way(self, server), Way(self, client))
+        self.links[link] = None
+        return link, factory
 
     def of(self, process: Process) -> list[Link]:
         """Return the links that a process has, at either end."""
@@ -206,7 +219,7 @@ class ServerEnd(asyncio.Transport):
         self._is_aborted = False
         link.down.on_drained = self._on_drained
 
-    def open(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+    def open(self, factory: ProtocolFactory) -> None:
         """Meet the protocol that serves this link."""
         self._protocol = factory()
         self._protocol.connection_made(self)

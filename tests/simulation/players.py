@@ -57,8 +57,11 @@ class Surroundings(Protocol):
     history: History
     is_quiet: bool
 
-    async def dial(self, process: Process) -> ClientEnd:
-        """Connect to some server."""
+    async def dial(self, process: Process, url: str) -> ClientEnd:
+        """Connect to the server of an address."""
+
+    def front_url(self) -> str:
+        """Return an address to begin with."""
 
     def count(self, what: str) -> None:
         """Note that something rare happened."""
@@ -150,8 +153,8 @@ class Player:
             self._asked.clear()
 
     def _device(self, process: Process) -> Client:
-        async def dial(_: str) -> Any:
-            return await self._world.dial(process)
+        async def dial(url: str) -> Any:
+            return await self._world.dial(process, url)
 
         options = Options(
             open_timeout_ms=20_000,
@@ -169,7 +172,8 @@ class Player:
             number_gap=lambda: self._chance.randrange(NUMBER_GAP_MAX),
             on_message=lambda payload: self._hear(client, payload),
         )
-        client = Client("sim", name=self.name, token=self.token, options=options)
+        url = self._world.front_url()
+        client = Client(url, name=self.name, token=self.token, options=options)
         self.clients.append(client)
         return client
 

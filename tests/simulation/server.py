@@ -56,11 +56,11 @@ SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 class Clock:
     """A process's clock: the loop's time, a little off, and chance from a seed."""
 
-    def __init__(self, loop: SimLoop, chance: Random) -> None:
+    def __init__(self, loop: SimLoop, chance: Random, skew_ms: int) -> None:
         self._loop = loop
         self._chance = chance
         self._offset_ns = chance.randrange(10**15)
-        self._skew_ms = chance.randrange(-2_000, 2_000)
+        self._skew_ms = chance.randrange(-skew_ms, skew_ms)
 
     def now_ns(self) -> int:
         """Return monotonic nanoseconds, from wherever this machine counts."""
@@ -101,6 +101,8 @@ class Tuning:
     hard_bytes: int = 16_000
     command_rate: int = 40
     command_burst: int = 40
+    shards: int = DEFAULT_SHARDS
+    skew_ms: int = 2_000
 
 
 OnCommand = Callable[[Connection, Command], None]
@@ -131,15 +133,19 @@ class _Dispatcher(Dispatcher):
 
 
 class Server:
-    """A process that serves until it is drained, killed, or cannot start."""
+    """A process that serves until it is drained, killed, or cannot start.
+
+    What stands before a dot in its name is that of its node: another process may have had it.
+    """
 
     def __init__(
         self, name: str, database: Database, chance: Random, tuning: Tuning, ears: Ears
     ) -> None:
         self.name = name
+        self.node_name = name.partition(".")[0]
         self.process = Process(name)
         self.loop = database.loop
-        self.clock = Clock(self.loop, chance)
+        self.clock = Clock(self.loop, chance, tuning.skew_ms)
         self.link = StoreLink(database, name)
         self.is_serving = False
         self.has_ended = False
@@ -150,8 +156,8 @@ class Server:
         self._ears = ears
         self._told_to_drain = asyncio.Event()
         settings = NodeSettings(
-            name,
-            DEFAULT_SHARDS,
+            self.node_name,
+            tuning.shards,
             50,
             tuning.ring_ticks,
             tuning.snapshot_entries,

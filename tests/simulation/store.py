@@ -354,7 +354,7 @@ class Call:
         _later(database.loop, GIVES_UP_S, self._fail_sender, error)
 
     def _answer(self, done: Any, error: Exception | None) -> None:
-        if self.link.is_cut:
+        if self.link.is_deaf:
             self._get_lost()
             return
         self.link.database.calls.pop(self, None)
@@ -375,18 +375,25 @@ _DATABASE = Process("database")
 class StoreLink:
     """A process's way to the database; a `Store`.
 
-    Until ``cut_until_s`` whatever is sent on it, either way, arrives nowhere.
+    Until ``cut_until_s`` whatever is sent on it, either way, arrives nowhere; until
+    ``deaf_until_s`` it arrives there, and no answer comes back.
     """
 
     def __init__(self, database: Database, node: str) -> None:
         self.database = database
         self.node = node
         self.cut_until_s = 0.0
+        self.deaf_until_s = 0.0
 
     @property
     def is_cut(self) -> bool:
         """Tell whether the process is cut off from the database."""
         return self.cut_until_s > self.database.loop.time()
+
+    @property
+    def is_deaf(self) -> bool:
+        """Tell whether no answer of the database reaches the process."""
+        return self.is_cut or self.deaf_until_s > self.database.loop.time()
 
     async def start(self) -> None:
         """There is nothing to connect to."""

@@ -18,7 +18,7 @@ from tests.simulation.coverage import REQUIRED, missing
 from tests.simulation.world import FAULTS_MIN, RUN_S_MIN
 
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = range(100)
+SEEDS = range(200)
 PROCESSES = min(2, os.cpu_count() or 1)
 SEEDS_TO_NOTICE = 300
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import structlog
@@ -31,6 +31,8 @@ from tests.simulation.network import ClientEnd, Network
 from tests.simulation.players import Place, Player
 from tests.simulation.server import Ears, Server, Tuning
 from tests.simulation.store import Database
+
+S = TypeVar("S", bound=Server)
 
 TROUBLE_S = 13.0
 HEAL_WITHIN_S = 15.0
@@ -64,6 +66,8 @@ class Report:
 class World:
     """Everything of one run."""
 
+    places_to_die: tuple[str, ...] = awaits.AWAITS
+
     def __init__(
         self,
         seed: int,
@@ -91,7 +95,6 @@ class World:
             hard_bytes=chance.choice((4_000, 20_000)),
         )
         self.servers: list[Server] = []
-        self.buried: list[Server] = []
         self.expected_aside: dict[int, str] = {}
         self.forged: dict[int, tuple[int, Any]] = {}
         self.doomed: set[str] = set()
@@ -103,11 +106,14 @@ class World:
         self._dials = self.chance("dials")
         self.places = self._places(chance)
         self.players = [self._player(number) for number in range(chance.choice((2, 2, 3, 3, 4)))]
-        self.nemesis = Nemesis(self, self.chance("nemesis"), only)
+        self.nemesis = self._nemesis(only)
 
     def chance(self, name: str) -> Random:
         """Return a stream of chance of its own, so that one part does not disturb another's."""
         return Random(f"{self.seed}/{name}")
+
+    def _nemesis(self, only: tuple[str, ...]) -> Nemesis:
+        return Nemesis(self, self.chance("nemesis"), only)
 
     def _places(self, chance: Random) -> list[Place]:
         names = chance.choices(("keno", "conquest", "quiz", "mill"), (9, 3, 3, 5), k=2)
@@ -138,23 +144,34 @@ class World:
         self.trace.note("FAULT", name)
         self.faults[name] += 1
 
-    async def dial(self, process: Process) -> ClientEnd:
+    def front_url(self) -> str:
+        """Return the address that players begin with."""
+        return "ws://any/ws"
+
+    async def dial(self, process: Process, url: str) -> ClientEnd:
         """Connect to the newest server, or now and then to another that is still there."""
         up = [server for server in self.servers if server.is_up and server.is_serving]
         if not up:
             await asyncio.sleep(0.05)
             raise ConnectionRefusedError("no server is up")
         server = up[-1] if self._dials.random() < 0.85 else self._dials.choice(up)
-        return await self.network.dial(process, server.process, server.name)
+        return await self.network.dial(process, server.name)
 
-    def newest_server(self) -> Server | None:
+    def some_server(self) -> Server | None:
         """Return the server that was started last, if it is up."""
         return self.servers[-1] if self.servers and self.servers[-1].is_up else None
 
-    def start_server(self) -> Server:
+    def start_rival(self, server: Server) -> None:
         """Start another server, which takes the shards over."""
-        number = len(self.servers) + len(self.buried) + 1
-        name = f"s{number}"
+        self.start_server()
+
+    def start_server(self) -> None:
+        """Start another server, which takes the shards over."""
+        self._start(Server, "s")
+
+    def _start(self, kind: type[S], prefix: str) -> S:
+        number = len(self.servers) + 1
+        name = f"{prefix}{number}"
         chance = self.chance(f"server {number}")
 
         def hear(connection: Connection, command: Any) -> None:
@@ -165,7 +182,7 @@ class World:
             self.history.let_in(connection, rate, burst)
 
         ears = Ears(hear, let_in)
-        server = Server(name, self.database, chance, self.tuning, ears)
+        server = kind(name, self.database, chance, self.tuning, ears)
         self.servers.append(server)
         server.on_exit = lambda: self._reset_links(server)
         server.process.on_wait = lambda place: self._meet_doom(server, place)
@@ -174,7 +191,7 @@ class World:
 
     def _plan_doom(self) -> None:
         """Have one server die at a place of which each run has another."""
-        place = awaits.AWAITS[self.seed % len(awaits.AWAITS)]
+        place = self.places_to_die[self.seed % len(self.places_to_die)]
         if self.seed % awaits.RARE_EVERY == 0:
             self.doomed.update(awaits.RARE)
         # Players are let in and rooms made at the beginning; elsewhere there must be a story first.
@@ -198,7 +215,6 @@ class World:
     def kill_server(self, server: Server) -> None:
         """End a server at once."""
         self.loop.kill(server.process)
-        self.loop.listening.pop(server.name, None)
 
     def regress(self, backup: dict[str, Any]) -> None:
         """Restore a backup; what was told before counts no more, and old owners must stop."""
@@ -226,7 +242,8 @@ class World:
         """Run from the first to the last moment, and check."""
         asyncio.set_event_loop(self.loop)
         try:
-            with captured_log(self._note_log), small_limits(self.chance("limits")):
+            with ExitStack() as stack:
+                self._set_the_scene(stack)
                 self.loop.run_until_complete(self._run())
         finally:
             asyncio.set_event_loop(None)
@@ -243,10 +260,15 @@ class World:
             self.loop.time() - BEGAN_S,
         )
 
+    def _set_the_scene(self, stack: ExitStack) -> None:
+        """Replace for a while what is not the same in a simulation."""
+        stack.enter_context(captured_log(self._note_log))
+        stack.enter_context(small_limits(self.chance("limits")))
+
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            self._start_servers()
             supervising = tasks.create_task(self._supervise())
-            self.start_server()
             for player in self.players:
                 player.start()
             self._plan_doom()
@@ -255,6 +277,7 @@ class World:
             trouble.cancel()
             self._heal()
             await self._come_to_life()
+            await self._be_calm()
             await self._come_to_rest()
             await asyncio.sleep(max(BEGAN_S + RUN_S_MIN - self.loop.time(), 0))
             self._check_presence()
@@ -262,6 +285,12 @@ class World:
             supervising.cancel()
         await self._close()
         self._check()
+
+    def _start_servers(self) -> None:
+        self.start_server()
+
+    async def _be_calm(self) -> None:
+        """Do what needs a time in which nothing goes wrong; with one server there is nothing."""
 
     async def _supervise(self) -> None:
         """Keep one server running, and end those that have lost all their shards."""
@@ -303,7 +332,7 @@ class World:
         for room_id, (at, row) in self.forged.items():
             self.database.journal[room_id][at] = row
         for server in self.servers:
-            server.link.cut_until_s = 0.0
+            server.link.cut_until_s = server.link.deaf_until_s = 0.0
             if server.process.is_frozen:
                 self.loop.thaw(server.process)
         for link in tuple(self.network.links):
@@ -441,7 +470,7 @@ class World:
         self.counts[f"log_{event}"] += 1
         if self.history.is_over:
             return
-        self.trace.note("LOG", event, room_id or "")
+        self.trace.note("LOG", event, room_id or fields.get("error", ""))
         told = repr(fields)
         if any(player.token and player.token in told for player in self.players):
             self.history.violate("I21 no secret is logged", f"a token with {event}")
@@ -512,8 +541,3 @@ def small_limits(chance: Random) -> Iterator[None]:
         for where, name, values in SMALL_LIMITS:
             stack.enter_context(patch.object(where, name, chance.choice(values)))
         yield
-
-
-def run(seed: int, **options: Any) -> Report:
-    """Run one seed."""
-    return World(seed, **options).run()

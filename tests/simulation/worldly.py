@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tests.simulation.loop import SimLoop
@@ -24,11 +25,14 @@ class WorldParts(Protocol):
     database: Database
     network: Network
     players: list[Player]
-    servers: list[Server]
     expected_aside: dict[int, str]
     forged: dict[int, tuple[int, Any]]
     restart_due_s: float | None
     doomed: set[str]
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        """Return all servers that were ever started."""
 
     def fault(self, name: str) -> None:
         """Note that something goes wrong now."""
@@ -36,11 +40,11 @@ class WorldParts(Protocol):
     def count(self, what: str) -> None:
         """Note that something rare happened."""
 
-    def newest_server(self) -> Server | None:
-        """Return the server that was started last, if it is up."""
+    def some_server(self) -> Server | None:
+        """Return a server for something to happen to, if one is up."""
 
-    def start_server(self) -> Server:
-        """Start another server, which takes the shards over."""
+    def start_rival(self, server: Server) -> None:
+        """Have somebody start where a server seems to be gone."""
 
     def kill_server(self, server: Server) -> None:
         """End a server at once."""
