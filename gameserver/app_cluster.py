@@ -106,7 +106,7 @@ class Membership:
         self._links = PeerLinks(name, self.instance, parts.clock, secret)
         identity = Identity(name, self.instance, "", "", self._rules())
         self.cluster = Cluster(parts.node, self._directory, self._links, parts.clock, identity)
-        self._moving = Moving(self.cluster, parts.store)
+        self._moving = Moving(self.cluster, parts.store, parts.clock)
         self._showcase = Showcase(self._directory, parts.lobby, parts.clock)
         self.cluster.is_relaying = config.route == "relay"
         parts.node.is_alone = False
@@ -142,6 +142,7 @@ class Membership:
             yield
             for task in reversed(running):
                 task.cancel()
+            await self._moving.leave()
             await self.cluster.leave()
         finally:
             self._links.stop()

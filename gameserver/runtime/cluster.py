@@ -33,6 +33,7 @@ NAME_FREE_TIMEOUT_S = 2 * LEASE_MS / 1000
 # Whoever cannot commit for so long lets its leases lapse: perhaps another node can.
 UNSURE_AFTER_MS = 1_500
 NODES_TOLD_MAX = 64
+LOAD_BEATS = 8  # Loads are averages over so many beats, so that nobody moves for a moment's noise.
 assert BEAT_S * 1000 * 3 < LEASE_MS  # Two beats may be lost.
 
 log = structlog.get_logger(__name__)
@@ -103,8 +104,9 @@ class Cluster:
         self._draining: dict[str, str] = {}
         self._followed: dict[str, tuple[str, str]] = {}
         self._beaten_ns = clock.now_ns()
+        self._beats = 0
         self._busy_ms, self._busy_at_ns = 0.0, clock.now_ns()
-        self._load = 0
+        self._load = 0.0
         peers.on_dead = self._see_dead
         node.host.closing.whereabouts = self.whereabouts
 
@@ -123,6 +125,11 @@ class Cluster:
         """Return where players find a shard that we lost, "" if they shall ask where they are."""
         place = self.place_of(shard)
         return "" if place is None or self.is_relaying else place.url
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether others that were started together with this node had time to be seen."""
+        return self.is_current and self._beats > 1
 
     @property
     def is_last(self) -> bool:
@@ -245,6 +252,7 @@ class Cluster:
             log.info("directory_found", nodes=len(view.nodes))
         self.is_current = True
         self._beaten_ns = sent_ns
+        self._beats += 1
         self._take_in(view)
 
     def _take_in(self, view: ClusterView) -> None:
@@ -310,7 +318,7 @@ class Cluster:
             url=me.url,
             peer=me.peer,
             weight=0 if self.is_draining else 1,
-            load=self._load,
+            load=round(self._load),
             rooms=len(self.node.host.rooms),
             connections=self.connections(),
             rules=me.rules,
@@ -319,11 +327,12 @@ class Cluster:
         )
 
     def _measure(self) -> None:
-        """Take the measure of the last beat: how much of its time went into slots."""
+        """Take the measure of the last beats: how much of their time went into slots."""
         metrics, now_ns = self.node.metrics, self._clock.now_ns()
         busy_ms = metrics.slot_ms.total
         passed_ms = max((now_ns - self._busy_at_ns) / NS_PER_MS, 1.0)
-        self._load = min(int(1000 * (busy_ms - self._busy_ms) / passed_ms), 1000)
+        load = min(1000 * (busy_ms - self._busy_ms) / passed_ms, 1000.0)
+        self._load += (load - self._load) / LOAD_BEATS
         self._busy_ms, self._busy_at_ns = busy_ms, now_ns
         metrics.nodes_live = len(self._others()) + 1
         metrics.shards_owned = len(self.node.keeper.owned)

@@ -8,17 +8,18 @@ given, by its owner, between two ticks.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import Any
 
 import structlog
 
-from gameserver.runtime.assignment import claims, handovers
+from gameserver.runtime.assignment import claims, handovers, relief
+from gameserver.runtime.clock import NS_PER_MS, Clock
 from gameserver.runtime.cluster import LEASE_MS, Cluster
 from persistence.directory import DirectoryUnavailable
 from persistence.interfaces import StorageError, Store
-from persistence.ownership import Succession
+from persistence.ownership import NOBODY, Succession
 
 STALE_MS = 1_500
 STEADY_MS = 2_000  # Who could not commit a moment ago takes nobody for dead who could not either.
@@ -28,6 +29,7 @@ TAKEN_TIMEOUT_S = 1.0
 GIVEN_AT_ONCE = 4
 GIVEN_AT_ONCE_DRAINING = 8
 RETRY_S = 0.2
+LOADS_SETTLE_NS = 10_000 * NS_PER_MS
 FIRST_EPOCH = 1  # Nobody ever had it.
 
 log = structlog.get_logger(__name__)
@@ -36,8 +38,10 @@ log = structlog.get_logger(__name__)
 class Moving:
     """The shards on their way to this node and from it."""
 
-    def __init__(self, cluster: Cluster, store: Store) -> None:
+    def __init__(self, cluster: Cluster, store: Store, clock: Clock) -> None:
         self._cluster = cluster
+        self._clock = clock
+        self._changed_ns = clock.now_ns()  # When our shards last changed.
         self._node = cluster.node
         self._keeper = cluster.node.keeper
         self._store = store
@@ -74,7 +78,7 @@ class Moving:
             taken = await self._take(wanted, Succession())
             self._count("handover", taken)
             self._answer(given)
-        if self._cluster.is_current and not self._cluster.is_draining:
+        if self._cluster.is_settled and not self._cluster.is_draining:
             await self._claim()
 
     async def _claim(self) -> None:
@@ -107,6 +111,7 @@ class Moving:
         async with asyncio.timeout(STORE_TIMEOUT_S):
             taken = await self._node.take(shards, succession)
         if taken:
+            self._changed_ns = self._clock.now_ns()
             self._cluster.note_owner(self._cluster.me.name, taken)
             self._cluster.tell_all(["own", taken])
         return taken
@@ -132,19 +137,23 @@ class Moving:
         cluster = self._cluster
         if not cluster.is_current:
             return False
-        at_most = GIVEN_AT_ONCE_DRAINING if cluster.is_draining else GIVEN_AT_ONCE
         by_node: dict[str, list[int]] = defaultdict(list)
-        for shard, name in handovers(
-            cluster.me.name,
-            self._keeper.shards,
-            cluster.candidates(),
-            cluster.standing(),
-            at_most,
-        ):
+        for shard, name in self._due():
             if shard in self._keeper.owned:
                 by_node[name].append(shard)
         done = [await self._give(name, shards) for name, shards in by_node.items()]
         return cluster.is_draining and any(done)
+
+    def _due(self) -> list[tuple[int, str]]:
+        """Return what is to be given now, and to whom: by numbers, or else by load."""
+        cluster = self._cluster
+        at_most = GIVEN_AT_ONCE_DRAINING if cluster.is_draining else GIVEN_AT_ONCE
+        view = (cluster.me.name, self._keeper.shards, cluster.candidates(), cluster.standing())
+        rooms = Counter(opened.row.shard for opened in self._node.host.rooms.values())
+        moves = handovers(*view, at_most, rooms)
+        if not moves and self._clock.now_ns() - self._changed_ns >= LOADS_SETTLE_NS:
+            moves = relief(*view, rooms)
+        return moves
 
     async def _give(self, name: str, shards: list[int]) -> bool:
         handover = self._node.handover
@@ -163,6 +172,7 @@ class Moving:
         await self._tell(name, passed)
         self._cluster.note_owner(name, passed)
         handover.let_go(passed)
+        self._changed_ns = self._clock.now_ns()
         self._cluster.note_given()
         self._node.metrics.handovers_total += len(passed)
         log.info("shards_given", node=name, count=len(passed))
@@ -193,6 +203,18 @@ class Moving:
             log.warning("taking_not_heard", node=name)  # It finds the leases with its next beat.
         finally:
             del self._taken[name]
+
+    async def leave(self) -> None:
+        """Let whoever wants it take at once what nobody took from us; nothing ticks any more."""
+        keeper = self._keeper
+        marks = [keeper.right(owned) for _, owned in sorted(keeper.owned.items())]
+        if not marks:
+            return
+        try:
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await self._store.pass_shards(self._cluster.me.name, NOBODY, marks)
+        except (StorageError, TimeoutError) as error:
+            log.warning("shards_not_left", error=repr(error))  # They lapse.
 
     # --- News.
 

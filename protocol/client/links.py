@@ -57,6 +57,7 @@ class Links:
         self._tasks: dict[Link, asyncio.Task[None]] = {}
         self._unused: dict[Link, asyncio.TimerHandle] = {}  # When to look whether it is used.
         self._nodes: tuple[str, ...] = ()  # At most NODES_MAX and one.
+        self._former: tuple[str, ...] = ()  # The last that were told, as many.
         # By url: when it was gone, and when it asked to be dialled again.
         self._gone_ns: dict[str, int] = {}
         self._rests_ns: dict[str, int] = {}
@@ -125,6 +126,8 @@ class Links:
     def take_nodes(self, link: Link, urls: list[str]) -> None:
         """Learn the other addresses of the cluster."""
         told = [url for url in urls[:NODES_MAX] if self._may_follow(url)]
+        if told or not self._former:
+            self._former = self._nodes
         self._nodes = tuple(dict.fromkeys((*told, link.url)))
 
     async def keep_home(self) -> None:
@@ -222,7 +225,9 @@ class Links:
         return ready[int(self._options.jitter(len(ready))) % len(ready)]
 
     def _ways(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self._given, *self._nodes)))
+        ways = tuple(dict.fromkeys((self._given, *self._nodes)))
+        # A node that was alone may be gone before those that came back could be told of.
+        return ways if len(ways) > 1 else tuple(dict.fromkeys((*ways, *self._former)))
 
     def _rest_s(self, url: str) -> float:
         return max(0, self._rests_ns.get(url, 0) - self._options.now_ns()) / 1_000_000_000

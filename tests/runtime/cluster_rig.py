@@ -72,6 +72,7 @@ class Member:
     cluster: Cluster
     links: Links
     directory: FaultyDirectory
+    moving: Moving
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     @property
@@ -107,8 +108,8 @@ class World:
         rules = (("pots", rules_version),)
         identity = Identity(name, instance, f"ws://{name}/ws", f"{name}:1", rules)
         cluster = Cluster(node, directory, links, clock, identity)
-        moving = Moving(cluster, self.store)
-        member = Member(Rig(self.store, node), cluster, links, directory)
+        moving = Moving(cluster, self.store, clock)
+        member = Member(Rig(self.store, node), cluster, links, directory, moving)
         await directory.start("cluster")
         await cluster.start()
         self.members[name] = member

@@ -286,3 +286,49 @@ async def test_when_all_nodes_go_none_waits_for_another() -> None:
         # What was on its way when the other one spoke arrives, and that is all.
         moved = [one.rig.node.metrics.handovers_total for one in going]
         assert sum(moved) - sum(given) <= SHARDS
+
+
+@virtual
+async def test_nodes_that_start_together_see_each_other_before_they_take_anything() -> None:
+    async with world_running() as world:
+        members = [await world.start(name) for name in "abcd"]
+        await world.settled()
+        assert [len(member.owned) for member in members] == [2, 2, 2, 2]
+        assert sum(one.rig.node.metrics.handovers_total for one in members) == 0
+
+
+@virtual
+async def test_a_hot_node_gives_to_a_calm_one_until_it_is_calmer_and_nothing_comes_back() -> (
+    None
+):
+    async with world_running() as world:
+        hot = await world.start("a")
+        calm = await world.start("b")
+        await world.settled()
+        slots = hot.rig.node.metrics.slot_ms
+        async with asyncio.TaskGroup() as tasks:
+
+            async def burn() -> None:
+                while True:  # Each of its shards keeps it busy for a fifth of the time.
+                    await asyncio.sleep(0.1)
+                    slots.total += 20.0 * len(hot.owned)
+
+            burning = tasks.create_task(burn())
+            await asyncio.sleep(60)
+            burning.cancel()
+        assert (len(hot.owned), len(calm.owned)) == (3, 5)
+        assert calm.rig.node.metrics.handovers_total == 0
+
+
+@virtual
+async def test_what_a_node_could_give_to_nobody_is_free_when_it_has_gone() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await first.rig.until(lambda: len(first.owned) == SHARDS)
+        first.cluster.drain()
+        await asyncio.sleep(1)
+        await first.moving.leave()
+        await first.cluster.leave()
+        world.members.pop("a").freeze()
+        second = await world.start("b")
+        await second.rig.until(lambda: len(second.owned) == SHARDS, 0.6)
