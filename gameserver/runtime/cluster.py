@@ -222,7 +222,7 @@ class Cluster:
 
     def note_given(self) -> None:
         """Look whether there is anything left to give."""
-        if self.is_draining and (self.is_last or not self.node.keeper.owned):
+        if self.is_draining and not self.node.keeper.owned:
             self.rid.set()
 
     def note_owner(self, name: str, shards: Collection[int]) -> None:
@@ -243,7 +243,7 @@ class Cluster:
             log.warning("leave_not_heard", error=repr(error))
 
     async def _beat_once(self) -> None:
-        sent_ns = self._clock.now_ns()
+        sent_ns, was_draining = self._clock.now_ns(), self.is_draining
         unsure = self.node.committer.is_behind(UNSURE_AFTER_MS)
         held = () if unsure else tuple(self.node.keeper.owned)
         async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -254,6 +254,10 @@ class Cluster:
         self._beaten_ns = sent_ns
         self._beats += 1
         self._take_in(view)
+        # Who came a moment ago may be the only one to take anything: asked before, the directory
+        # may not have known.
+        if was_draining and (self.is_last or not self.node.keeper.owned):
+            self.rid.set()
 
     def _take_in(self, view: ClusterView) -> None:
         self.view = self._as_they_said(view)
@@ -286,7 +290,6 @@ class Cluster:
             self._tell_news()
 
     def _tell_news(self) -> None:
-        self.note_given()
         for listener in self.on_news:
             listener()
 

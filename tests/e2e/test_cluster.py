@@ -180,7 +180,7 @@ async def test_what_does_not_fit_into_a_cluster_does_not_start_and_says_why(tmp_
             code, why = await asyncio.to_thread(cluster.refused, "--shards", "32")
             assert (code, "was made with 64" in why) == (EXIT_USAGE, True), why
             code, why = await asyncio.to_thread(cluster.refused, "--node-name", "a")
-            assert (code, "named a" in why) == (EXIT_USAGE, True), why
+            assert (code, "has this name" in why) == (EXIT_USAGE, True), why
             async with EmbeddedPostgres(tmp_path / "other") as other:
                 code, why = await asyncio.to_thread(cluster.refused, "--postgres", other.dsn)
             assert (code, "another cluster" in why) == (EXIT_REDIS, True), why
