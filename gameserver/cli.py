@@ -15,7 +15,7 @@ from typing import Never
 
 import click
 
-from gameserver import __version__, app, cli_operating
+from gameserver import __version__, app, cli_cluster, cli_operating
 from gameserver.cli_parts import (
     DATABASE,
     LOGGING,
@@ -75,6 +75,7 @@ def serve(config_file: Path | None, **flags: object) -> None:
     """Run the server until SIGTERM or SIGINT; a second signal ends it at once."""
     with one_line_errors():
         config = configured(config_file, flags)
+        config.check_serving()
         if config.workers != 1:
             sys.exit(supervise(config))
         leash.hold(os.environ, config.drain_timeout_ns / 1e9)
@@ -157,5 +158,8 @@ def _asked(config: Config) -> tuple[bool, str]:
         connection.close()
 
 
-for group in (cli_operating.ledger, cli_operating.journal, cli_operating.rooms):
-    command_line.add_command(group)
+for command in (
+    *(cli_operating.ledger, cli_operating.journal, cli_operating.rooms),
+    *(cli_cluster.nodes, cli_cluster.shards, cli_cluster.drain),
+):
+    command_line.add_command(command)

@@ -10,9 +10,10 @@ from typing import Any
 import click
 import msgspec
 
-from gameserver import operating
+from gameserver import operating, operating_cluster
 from gameserver.cli_parts import (
     DATABASE,
+    DIRECTORY,
     LOGGING,
     as_json,
     configured,
@@ -78,18 +79,24 @@ def prune(config_file: Path | None, is_json: bool, **flags: object) -> None:
 
 
 @click.group(invoke_without_command=True, epilog=EXIT_CODES)
-@options(DATABASE | LOGGING)
+@options(DATABASE | DIRECTORY | LOGGING)
 @as_json
 def rooms(config_file: Path | None, is_json: bool, **flags: object) -> None:
-    """List the rooms in the database that have not ended."""
+    """List the rooms in the database that have not ended, with --redis also where they are."""
     if click.get_current_context().invoked_subcommand is not None:
         return
+    heads: tuple[str, ...] = ROOM_HEADS
     with one_line_errors():
-        lines = operating.rooms(configured(config_file, flags))
+        config = configured(config_file, flags)
+        lines = operating.rooms(config)
+        if config.redis is not None:
+            heads = (*ROOM_HEADS, "node")
+            owners = operating_cluster.leases(config)
+            lines = [line | {"node": owners.get(line["shard"], "")} for line in lines]
     if is_json:
         print_json(lines)
         return
-    print_table(ROOM_HEADS, ([line[head] for head in ROOM_HEADS] for line in lines))
+    print_table(heads, ([line[head] for head in heads] for line in lines))
 
 
 @rooms.command("show", epilog=EXIT_CODES)

@@ -15,9 +15,10 @@ import msgspec
 
 from gameserver import logs
 from gameserver.config import Config, Loaded, Setting, load, settings
-from gameserver.exits import EXIT_DATABASE, exit_code
+from gameserver.exits import EXIT_DATABASE, EXIT_OK, EXIT_REDIS, exit_code
 
 DATABASE = frozenset({"store", "postgres", "data_dir"})
+DIRECTORY = frozenset({"redis", "redis_prefix"})
 LOGGING = frozenset({"log_level", "log_format"})
 
 
@@ -71,7 +72,8 @@ def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     text = str(error) or type(error).__name__
-    return f"database: {text}" if exit_code(error) == EXIT_DATABASE else text
+    places = {EXIT_DATABASE: "database: ", EXIT_REDIS: "redis: "}
+    return places.get(exit_code(error) or EXIT_OK, "") + text
 
 
 def loaded(config_file: Path | None, flags: dict[str, object]) -> Loaded:

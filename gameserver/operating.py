@@ -61,7 +61,7 @@ def reopen(config: Config, room_id: int) -> bool:
     """Open a room that was set aside; false if it was not."""
 
     async def reopened() -> bool:
-        async with _database(config) as dsn:
+        async with database_beside(config) as dsn:
             store = PostgresStore(dsn)
             await store.start()
             try:
@@ -78,7 +78,7 @@ def prune_journal(config: Config) -> Pruned:
         raise ConfigError("journal_keep is 0s: everything is kept for ever")
 
     async def pruned() -> Pruned:
-        async with _database(config) as dsn:
+        async with database_beside(config) as dsn:
             return await prune(dsn, config.journal_keep_ns / 1e9)
 
     return run(config, pruned())
@@ -86,14 +86,14 @@ def prune_journal(config: Config) -> Pruned:
 
 def _read(config: Config, read: Callable[[Records], Awaitable[T]]) -> T:
     async def reads() -> T:
-        async with _database(config) as dsn, reading(dsn) as records:
+        async with database_beside(config) as dsn, reading(dsn) as records:
             return await read(records)
 
     return run(config, reads())
 
 
 @asynccontextmanager
-async def _database(config: Config) -> AsyncIterator[str]:
+async def database_beside(config: Config) -> AsyncIterator[str]:
     """Give the address of the database, without disturbing whoever runs it."""
     if config.store == "memory":
         raise ConfigError("store is memory: nothing is kept that one could look at")

@@ -61,16 +61,23 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     # What operators ask for, put together like the server and beside it.
     "gameserver.operating": (*("gameserver.app", *BELOW_NET, "gameserver.config", "persistence"),),
+    "gameserver.operating_cluster": (
+        *("gameserver.operating", "gameserver.app", "gameserver.config", "persistence"),
+    ),
     # Which of all errors below a person can mend.
     "gameserver.exits": ("gameserver.net", "gameserver.config", "persistence"),
     "gameserver.cli_parts": ("gameserver.exits", "gameserver.config", "gameserver.logs"),
     "gameserver.cli_operating": (
-        *("gameserver.operating", "gameserver.services.audit.report", "gameserver.cli_parts"),
-        "gameserver.exits",
+        *("gameserver.operating", "gameserver.operating_cluster", "gameserver.cli_parts"),
+        *("gameserver.services.audit.report", "gameserver.exits"),
+    ),
+    "gameserver.cli_cluster": (
+        *("gameserver.operating_cluster", "gameserver.cli_parts", "gameserver.exits"),
+        "gameserver.config",
     ),
     "gameserver.cli": (
         *("gameserver.app", "gameserver.cli_parts", "gameserver.cli_operating"),
-        "gameserver.supervising",
+        *("gameserver.supervising", "gameserver.cli_cluster"),
         *("gameserver.config", "gameserver.exits", "gameserver.logs"),
     ),
     "gameserver.__main__": ("gameserver.cli",),

@@ -17,6 +17,7 @@ from gameserver import __version__, cli
 from gameserver.config import ConfigError, settings
 from gameserver.exits import exit_code
 from gameserver.net.listener import ListenFailed, PortInUse
+from persistence.directory import DirectoryUnavailable, DirectoryUnusable, NameTaken
 from persistence.embedded import (
     BinariesMissing,
     DataDirInUse,
@@ -75,9 +76,9 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
 
 def test_help_names_every_command_and_every_exit_code() -> None:
     text = run("--help").output
-    for word in ("serve", "migrate", "rooms", "config", "version", "health"):
-        assert word in text
-    for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "143 "):
+    for word in ("serve", "migrate", "rooms", "nodes", "shards", "drain", "config", "health"):
+        assert f"\n  {word} " in text
+    for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "143 "):
         assert f"\n    {code}" in text
 
 
@@ -120,6 +121,10 @@ def test_config_prints_values_sources_and_warnings_and_masks_secrets() -> None:
         (("serve", "--nonsense"), "No such option"),
         (("helth",), "No such command 'helth'"),
         (("health", "--admin-port", "0"), "error: admin_port is 0"),
+        (("serve", "--workers", "2"), "error: workers need redis"),
+        (("serve", "--redis", "redis://h"), "error: redis needs postgres"),
+        (("nodes",), "error: redis is not given"),
+        (("drain", "a", "--redis", "redis://h", "--timeout", "1"), "error: --timeout: '1' is not"),
     ],
 )
 def test_a_mistake_in_usage_or_settings_exits_with_2(
@@ -145,6 +150,9 @@ def test_a_mistake_in_usage_or_settings_exits_with_2(
         (DataDirInUse("x"), 2),
         (BinariesMissing("x"), 2),
         (KeysUnusable("x"), 2),
+        (DirectoryUnavailable("x"), 5),
+        (DirectoryUnusable("x"), 5),
+        (NameTaken("x"), 2),
         (PermissionError(13, "Permission denied", "/data"), 2),
         (RuntimeError("a bug"), None),
         (TimeoutError(), None),
@@ -199,7 +207,10 @@ def test_a_server_is_healthy_while_it_runs_and_sigterm_ends_it_with_0(tmp_path: 
 
 @pytest.mark.parametrize(
     "words",
-    [("ledger", "check"), ("journal", "verify"), ("rooms",), ("rooms", "show", "1")],
+    [
+        *(("ledger", "check"), ("journal", "verify"), ("rooms",), ("rooms", "show", "1")),
+        *(("shards",), ("nodes", "--redis", "redis://h")),
+    ],
 )
 def test_where_nothing_is_kept_there_is_nothing_to_look_at(
     tmp_path: Path, words: tuple[str, ...]
@@ -217,7 +228,7 @@ def test_the_memory_store_has_no_books() -> None:
 
 
 def test_commands_for_operators_explain_themselves() -> None:
-    for words in (("ledger",), ("journal",), ("journal", "prune"), ("rooms", "reopen")):
+    for words in (("ledger",), ("journal",), ("journal", "prune"), ("rooms", "reopen"), ("drain",)):
         result = run(*words, "--help")
         assert result.exit_code == 0
         assert "Usage: " in result.output

@@ -55,8 +55,13 @@ def test_a_flag_goes_before_a_variable_before_the_file_before_the_default(tmp_pa
 
 
 def test_every_setting_can_be_given_in_every_place(tmp_path: Path) -> None:
-    addresses = {"redis": "redis://h", "advertise": "ws://h/ws", "postgres": "postgresql:///x"}
-    needed = {"redis": {"GS_POSTGRES": "postgresql:///x"}}
+    addresses = {
+        "redis": "redis://h",
+        "advertise": "ws://h/ws",
+        "postgres": "postgresql:///x",
+        "worker_port": "7400",
+    }
+    needed = {"worker_port": {"GS_REDIS": "redis://h"}}
     for setting in settings():
         default = setting.default()
         others = needed.get(setting.name, {})
@@ -221,7 +226,9 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
         ({"port": "7351"}, "port and admin_port must differ"),
         ({"store": "memory", "postgres": "postgresql:///x"}, "no meaning with store memory"),
         ({"store": "memory", "redis": "redis://h"}, "redis has no meaning with store memory"),
-        ({"redis": "redis://h"}, "redis needs postgres"),
+        ({"worker_port": "7400"}, "worker_port needs redis"),
+        ({"worker_port": "65535", "redis": "redis://h", "workers": "2"}, "too few ports"),
+        ({"worker_port": "1", "redis": "redis://h", "port": "0"}, "worker_port needs a port"),
         ({"workers": "2"}, "workers need redis"),
         ({"workers": "0"}, "workers need redis"),
     ],
@@ -230,6 +237,16 @@ def test_settings_that_contradict_each_other_are_an_error(
     flags: dict[str, object], told: str
 ) -> None:
     assert told in fails(flags, {})
+
+
+def test_whoever_serves_in_a_cluster_shares_its_database_and_operators_may_look_at_their_own() -> (
+    None
+):
+    config = load({"redis": "redis://h"}, {}).config
+    with pytest.raises(ConfigError, match="redis needs postgres"):
+        config.check_serving()
+    for others in ({"workers": "2"}, {"postgres": "postgresql:///x"}):
+        load({"redis": "redis://h", **others}, {}).config.check_serving()
 
 
 def test_names_are_words_that_every_place_can_spell() -> None:

@@ -309,10 +309,6 @@ class Config:
                 "redis has no meaning with store memory",
             ),
             (
-                self.redis is None or self.postgres is not None or self.workers != 1,
-                "redis needs postgres: all nodes share one database",
-            ),
-            (
                 self.redis is not None or self.workers == 1,
                 "workers need redis: through it they share the shards",
             ),
@@ -331,6 +327,11 @@ class Config:
         ):
             if not is_sound:
                 raise ConfigError(message)
+
+    def check_serving(self) -> None:
+        """Raise ConfigError where the settings do not do for a server; operators may ask so."""
+        if self.redis is not None and self.postgres is None and self.workers == 1:
+            raise ConfigError("redis needs postgres: all nodes share one database")
 
 
 @cache

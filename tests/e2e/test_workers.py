@@ -12,15 +12,17 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gameserver.exits import EXIT_DRAIN_RAN_OUT, EXIT_REDIS, EXIT_USAGE
+from gameserver.exits import EXIT_DRAIN_RAN_OUT, EXIT_FAILED, EXIT_REDIS, EXIT_USAGE
 from protocol.client import Client, Options
 from scripts.redis_server import RedisServer
 from tests.e2e.server import ServerProcess
 from tests.e2e.test_kill import accepted_bets
+from tests.e2e.test_operating import told
 from tests.net.rig import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -200,7 +202,7 @@ async def test_a_second_signal_ends_workers_that_have_not_drained(
 
 
 @pytest.mark.parametrize(
-    ("flags", "code", "told"),
+    ("flags", "code", "error"),
     [
         (("--redis", "redis://127.0.0.1:1"), EXIT_REDIS, "error: "),
         (("--games", "chess"), EXIT_USAGE, "error: games: 'chess'"),
@@ -208,7 +210,7 @@ async def test_a_second_signal_ends_workers_that_have_not_drained(
     ],
 )
 async def test_what_a_person_has_to_mend_ends_the_supervisor_with_its_code(
-    tmp_path: Path, redis_url: str, flags: tuple[str, ...], code: int, told: str
+    tmp_path: Path, redis_url: str, flags: tuple[str, ...], code: int, error: str
 ) -> None:
     if "--shards" in flags:
         async with running(tmp_path, redis_url) as workers:
@@ -216,5 +218,55 @@ async def test_what_a_person_has_to_mend_ends_the_supervisor_with_its_code(
     workers = Workers(tmp_path, redis_url, *flags)
     with pytest.raises(AssertionError) as caught:
         await asyncio.to_thread(workers.start)
-    assert told in str(caught.value)
+    assert error in str(caught.value)
     assert workers.stop() == code
+
+
+async def test_operators_see_nodes_and_shards_and_renew_a_worker_by_draining_it(
+    tmp_path: Path, redis_url: str
+) -> None:
+    async def operators(*words: str, code: int = 0) -> Any:
+        where = ("--redis", redis_url) if words[-1] != "alone" else ()
+        asked = [word for word in words if word != "alone"]
+        return await asyncio.to_thread(told, tmp_path, *asked, *where, code=code)
+
+    async with running(tmp_path, redis_url, "--node-name", "play") as workers:
+        nodes = {one["node"]: one for one in await operators("nodes", "--json")}
+        assert nodes.keys() == {"play-0", "play-1"}
+        urls = [f"ws://127.0.0.1:{port}/ws" for port in workers.own_ports]
+        assert [one["url"] for one in nodes.values()] == urls
+        assert [(one["shards"], one["state"]) for one in nodes.values()] == [(32, "serving")] * 2
+        shards = await operators("shards", "--json")
+        assert [one["shard"] for one in shards] == list(range(64))
+        assert {one["owner"] for one in shards} == nodes.keys()
+        assert not [one for one in shards if one["differs"] or one["lease"] != one["owner"]]
+        alone = await operators("shards", "--json", "alone")
+        assert {one["lease"] for one in alone} == {None}
+        assert "0 of 64 differ" in await operators("shards")
+        async with Client(workers.url, name="ann", options=OPTIONS) as ann:
+            room = await ann.join(game="keno")
+            await accepted_bets(room, 1)
+            (line,) = await operators("rooms", "--json")
+            home = line["node"]
+            assert home in nodes
+            assert await operators("drain", home) == f"{home} has left\n"
+            await accepted_bets(room, 1)
+            assert (ann.counters.resumed_full, ann.counters.desyncs) == (0, 0)
+        await settled(workers)
+        (ended,) = workers.seen("worker_ended")
+        assert (ended["exit_code"], ended["again_in_s"]) == (0, 0)
+        assert "there is no node 'b'; there are: play-0, play-1" in await operators(
+            "drain", "b", code=EXIT_FAILED
+        )
+        assert "still has 32 shards" in await operators(
+            "drain", "play-0", "--timeout", "0s", code=EXIT_FAILED
+        )
+        assert "expected a duration" in await operators(
+            "drain", "play-0", "--timeout", "soon", code=EXIT_USAGE
+        )
+        assert "redis is not given" in await operators("nodes", "alone", code=EXIT_USAGE)
+        assert await asyncio.to_thread(workers.stop) == 0
+    assert await operators("nodes", "--json") == []
+    assert {one["owner"] for one in await operators("shards", "--json")} == {""}
+    nowhere = ("nodes", "--redis", "redis://127.0.0.1:1", "alone")
+    assert "error: redis: " in await operators(*nowhere, code=EXIT_REDIS)

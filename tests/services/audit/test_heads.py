@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from gameserver.services.audit.heads import BadLine, head_line, read_heads
+from gameserver.services.audit.heads import (
+    BadLine,
+    HeadsFile,
+    head_line,
+    read_heads,
+)
 from persistence.auditing import SignedHead
 
 HEAD = SignedHead(
@@ -37,3 +44,38 @@ def test_a_number_that_no_head_can_have_is_told(name: str, value: object) -> Non
 def test_what_is_no_head_at_all_is_told(line: str) -> None:
     with pytest.raises(BadLine, match="line 2 is not a signed head"):
         read_heads([GOOD, f"{line}\n"])
+
+
+async def test_the_files_of_nodes_that_share_a_folder_are_read_as_one_in_the_order_of_their_times(
+    tmp_path: Path,
+) -> None:
+    first, second = HeadsFile(tmp_path, 7400), HeadsFile(tmp_path, 7401)
+    heads = [replace(HEAD, link=link, signed_ms=10 * link) for link in range(1, 6)]
+    for head in heads:
+        await (first if head.link % 2 else second).keep([head])
+    assert read_heads(HeadsFile(tmp_path).lines()) == heads
+    assert first.lines() == second.lines()
+    await second.accept([HEAD.shard], 45)  # All but what was signed afterwards, by whomever.
+    assert read_heads(first.lines()) == [heads[-1]]
+
+
+async def test_a_clock_that_was_set_back_does_not_undo_what_was_accepted(tmp_path: Path) -> None:
+    only = HeadsFile(tmp_path)
+    await only.keep([replace(HEAD, signed_ms=100)])
+    await only.accept([HEAD.shard], 90)
+    assert read_heads(only.lines()) == []
+    await only.keep([replace(HEAD, signed_ms=80)])
+    assert len(read_heads(only.lines())) == 1
+
+
+async def test_the_file_in_which_a_line_is_damaged_is_named(tmp_path: Path) -> None:
+    await HeadsFile(tmp_path, 7400).keep([HEAD])
+    damaged = HeadsFile(tmp_path, 7401)
+    await damaged.keep([HEAD])
+    assert damaged.bad_line() == ""
+    path = tmp_path / "journal-heads-7401.jsonl"
+    path.write_text(path.read_text() + "nonsense\n")
+    with pytest.raises(BadLine):
+        read_heads(HeadsFile(tmp_path, 7400).lines())
+    told = HeadsFile(tmp_path, 7400).bad_line()
+    assert told.startswith(f"{path}: line 2 is not a signed head")
