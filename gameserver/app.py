@@ -100,6 +100,8 @@ async def _serve(config: Config) -> int:
         await _check_keys(config, store, keys)
         cluster = await cluster_id(config, store, clock)
         name = node_name(config)
+        if config.worker_port is not None:  # Workers mostly write into one log.
+            structlog.contextvars.bind_contextvars(node_name=name)
         node = Node(store, games, keys.sealer(), clock, _node_settings(config, name))
         refused: tuple[int, ...] = ()
         if dsn is not None:

@@ -51,7 +51,7 @@ SETTINGS = {
     "port": str(PORT),
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "50",
+    "max_connections": "200",  # Six for each worker, and some for operators.
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
     "min_wal_size": "80MB",

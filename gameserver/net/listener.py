@@ -16,7 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
@@ -68,38 +68,36 @@ async def check_free(host: str, port: int, *, shared: bool = False) -> None:
 
     One that is ``shared`` may be had by others that share it too.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-            server = await loop.create_server(
-                asyncio.Protocol, host, port, reuse_port=shared, start_serving=False
-            )
-    except OSError as error:
-        raise listen_failure(host, port, error) from error
+    server = await _server(asyncio.Protocol, host, port, reuse_port=shared, start_serving=False)
     server.close()
 
 
 async def reserved_port(host: str, port: int) -> tuple[asyncio.Server, int]:
     """Keep a port for processes of ours that share it, without letting anybody in ourselves."""
-    loop = asyncio.get_running_loop()
     # Elsewhere than on Linux newcomers might be led to whoever keeps it.
     is_kept = sys.platform == "linux"
-    try:
-        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-            server = await loop.create_server(
-                asyncio.Protocol,
-                host,
-                port,
-                reuse_address=False,
-                reuse_port=is_kept,
-                start_serving=False,
-            )
-    except OSError as error:
-        raise listen_failure(host, port, error) from error
+    # Two that are kept must not be the same one, as two that are looked at may be.
+    server = await _server(
+        *(asyncio.Protocol, host, port),
+        reuse_address=False,
+        reuse_port=is_kept,
+        start_serving=False,
+    )
     bound: int = server.sockets[0].getsockname()[1]
     if not is_kept:
         server.close()
     return server, bound
+
+
+async def _server(
+    protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int, **options: Any
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+            return await loop.create_server(protocol, host, port, **options)
+    except OSError as error:
+        raise listen_failure(host, port, error) from error
 
 
 class Role(Enum):
@@ -143,14 +141,7 @@ class Listener:
             self._servers.pop().close()
 
     async def _listen(self, host: str, port: int, *, shared: bool) -> int:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-                server = await loop.create_server(
-                    lambda: Front(self), host, port, backlog=BACKLOG, reuse_port=shared
-                )
-        except OSError as error:
-            raise listen_failure(host, port, error) from error
+        server = await _server(lambda: Front(self), host, port, backlog=BACKLOG, reuse_port=shared)
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
         return bound

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
@@ -42,7 +43,11 @@ def supervise(config: Config) -> int:
 
 def worker_count(config: Config) -> int:
     """Return how many workers there are to be."""
-    return config.workers or len(os.sched_getaffinity(0))
+    if config.workers:
+        return config.workers
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))  # Not all that are there, but those that we may use.
 
 
 async def _supervise(config: Config) -> int:

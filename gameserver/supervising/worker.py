@@ -23,7 +23,6 @@ log = structlog.get_logger(__name__)
 
 LOOK_INTERVAL_S = 0.5
 ANSWER_TIMEOUT_S = 2.0
-PAGE_BYTES_MAX = 4 * 2**20
 NO_ANSWER = "no answer"
 # What ends by a signal of ours before it listens for it has nothing to hand over yet.
 _ENDED_BY = {-signal.SIGTERM: EXIT_OK, -signal.SIGKILL: EXIT_DRAIN_RAN_OUT}
@@ -95,10 +94,10 @@ class Worker:
             return None
         try:
             async with session.get(self._url("/metrics")) as response:
-                page = await response.content.read(PAGE_BYTES_MAX)
+                page = await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return None
-        return page.decode(errors="replace") if response.status == 200 else None
+        return page if response.status == 200 else None
 
     def leave(self) -> None:
         """Tell the worker to drain and end, and start it no more."""
@@ -142,7 +141,7 @@ class Worker:
     async def _asked(self, session: aiohttp.ClientSession) -> str:
         try:
             async with session.get(self._url("/readyz")) as response:
-                told = (await response.content.read(1024)).decode(errors="replace").strip()
+                told = (await response.text()).strip()
         except (aiohttp.ClientError, TimeoutError):
             return NO_ANSWER if self._has_served else "starting"
         return "" if response.status == 200 else told.removeprefix("not ready: ") or NO_ANSWER
