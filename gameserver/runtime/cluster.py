@@ -30,7 +30,8 @@ LEASE_MS = 2_000
 CALL_TIMEOUT_S = 1.0
 # A node that was killed and started again finds its own name taken until the old lease has lapsed.
 NAME_FREE_TIMEOUT_S = 2 * LEASE_MS / 1000
-# Whoever cannot commit for so long lets its leases lapse: perhaps another node can.
+# Whoever cannot commit for so long says so, by a weight of 0, and renews no lease: perhaps another
+# node can.
 UNSURE_AFTER_MS = 1_500
 NODES_TOLD_MAX = 64
 LOAD_BEATS = 8  # Loads are averages over so many beats, so that nobody moves for a moment's noise.
@@ -116,7 +117,7 @@ class Cluster:
         """Return the node that serves a shard; None if that is this one, or nobody is known to."""
         if shard in self.node.keeper.owned:
             return None
-        record = self._live().get(self.owners.get(shard, ""))
+        record = self._able().get(self.owners.get(shard, ""))
         if record is None or record.name == self.me.name:
             return None
         return Place(record.name, record.url)
@@ -137,14 +138,19 @@ class Cluster:
         return all(one.draining for one in self._others())
 
     def may_take(self, name: str) -> bool:
-        """Tell whether a node is there and does not drain."""
-        record = self._live().get(name)
+        """Tell whether a node is there, can commit and does not drain."""
+        record = self._able().get(name)
         return record is not None and not record.draining
 
     @property
     def dead(self) -> tuple[str, ...]:
         """Return the names of nodes that were seen to die and have not come back."""
         return tuple(sorted(self._dead))
+
+    @property
+    def unsure(self) -> tuple[str, ...]:
+        """Return the names of nodes that live, and say that they cannot commit."""
+        return tuple(sorted(self._live().keys() - self._able().keys()))
 
     def candidates(self) -> list[Candidate]:
         """Return who may serve shards, this node among them."""
@@ -154,15 +160,15 @@ class Cluster:
         ]
 
     def standing(self) -> dict[int, str]:
-        """Return the owner of each shard that has one, as far as this node knows."""
-        live = self._live()
-        standing = {shard: name for shard, name in self.owners.items() if name in live}
+        """Return the owner of each shard that has one who can serve it, as far as is known."""
+        able = self._able()
+        standing = {shard: name for shard, name in self.owners.items() if name in able}
         return standing | dict.fromkeys(self.node.keeper.owned, self.me.name)
 
     def is_free(self, shard: int) -> bool:
-        """Tell whether no living node has the lease of a shard."""
+        """Tell whether no node that lives and can commit has the lease of a shard."""
         holder = self.view.leases.get(shard)
-        return holder is None or holder == self.me.name or holder in self._dead
+        return holder in (None, self.me.name, *self._dead, *self.unsure)
 
     def url_of_room(self, room_id: int) -> str | None:
         """Return the address of whoever has a room: "" if that is us, None if nobody is known."""
@@ -228,6 +234,7 @@ class Cluster:
     def note_owner(self, name: str, shards: Collection[int]) -> None:
         """Learn at once who has shards now, without waiting for a beat."""
         self.owners.update(dict.fromkeys(shards, name))
+        self._cede()
 
     def tell_all(self, message: list[Any]) -> None:
         """Tell every node something; who misses it learns it with the next beat."""
@@ -244,8 +251,7 @@ class Cluster:
 
     async def _beat_once(self) -> None:
         sent_ns, was_draining = self._clock.now_ns(), self.is_draining
-        unsure = self.node.committer.is_behind(UNSURE_AFTER_MS)
-        held = () if unsure else tuple(self.node.keeper.owned)
+        held = () if self._is_unsure else tuple(self.node.keeper.owned)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             view = await self.directory.beat(self._record(), held, LEASE_MS)
         if not self.is_current:
@@ -269,14 +275,36 @@ class Cluster:
             for known in (self._dead, self._draining):
                 if known.get(record.name, record.instance) != record.instance:
                     del known[record.name]
+        self._cede()
         self._tell_urls()
         if self.me.name in view.drains and not self.is_draining:
             log.info("drain_asked")
             self.on_drain()
         self._tell_news()
 
+    def _cede(self) -> None:
+        """Let go of what others have taken because this node cannot commit.
+
+        Else it would learn of that by a commit, when it can make one again, and its players would
+        wait for it until then.
+        """
+        if not self._is_unsure:
+            return
+        keeper = self.node.keeper
+        taken = [shard for shard in sorted(keeper.owned) if self._is_taken(shard)]
+        if taken:
+            log.warning("shards_ceded", count=len(taken))
+        for shard in taken:
+            keeper.drop(shard)
+            self.node.host.closing.shard_lost(shard)
+
+    def _is_taken(self, shard: int) -> bool:
+        owner = self.owners.get(shard, "")
+        return owner != self.me.name and owner in self._able()
+
     def _tell_urls(self) -> None:
-        urls = tuple(one.url for one in self._others() if not one.draining)[:NODES_TOLD_MAX]
+        # Those that drain, or cannot commit, take nothing new: neither shards nor players.
+        urls = tuple(one.url for one in self._others() if one.weight)[:NODES_TOLD_MAX]
         if urls != self.urls and not self.is_relaying:
             self.urls = urls
             self.on_urls(urls)
@@ -310,6 +338,16 @@ class Cluster:
     def _live(self) -> dict[str, NodeRecord]:
         return {one.name: one for one in self.view.nodes if self._lives(one)}
 
+    def _able(self) -> dict[str, NodeRecord]:
+        """Return the nodes that live, but for those that cannot commit."""
+        live = self._live().items()
+        return {name: one for name, one in live if one.weight or one.draining}
+
+    @property
+    def _is_unsure(self) -> bool:
+        """Tell whether this node could not commit for so long that others should try."""
+        return self.node.committer.is_behind(UNSURE_AFTER_MS)
+
     def _lives(self, record: NodeRecord) -> bool:
         return self._dead.get(record.name) != record.instance
 
@@ -320,7 +358,7 @@ class Cluster:
             instance=me.instance,
             url=me.url,
             peer=me.peer,
-            weight=0 if self.is_draining else 1,
+            weight=0 if self.is_draining or self._is_unsure else 1,
             load=round(self._load),
             rooms=len(self.node.host.rooms),
             connections=self.connections(),

@@ -103,7 +103,8 @@ class Moving:
         log.info("shards_taken", count=len(taken), shards=taken)
         try:
             async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
-                await cluster.directory.take_leases(cluster.me.name, taken, dead, LEASE_MS)
+                gone = (*dead, *cluster.unsure)
+                await cluster.directory.take_leases(cluster.me.name, taken, gone, LEASE_MS)
         except (DirectoryUnavailable, TimeoutError) as error:
             log.warning("leases_not_taken", error=repr(error))  # The next beat takes them.
 

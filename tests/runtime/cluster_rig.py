@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from gameserver.runtime.cluster import Cluster, Identity
 from gameserver.runtime.moving import Moving
 from gameserver.runtime.node import Node, NodeSettings
 from persistence.directory import ClusterView, DirectoryUnavailable, NodeRecord
+from persistence.interfaces import StorageUnavailable, Store
 from persistence.memory_directory import DirectoryWorld, MemoryDirectory
 from protocol.messages import Moved
 from tests.runtime.rig import GAMES, SEALER, Eyes, FaultyStore, Rig, VirtualClock
@@ -38,6 +39,25 @@ class FaultyDirectory(MemoryDirectory):
     def _check(self) -> None:
         if self.is_away:
             raise DirectoryUnavailable("away")
+
+
+class Way:
+    """The store as one node reaches it: when it is cut, nothing gets there, and nothing is told."""
+
+    def __init__(self, store: FaultyStore) -> None:
+        self.is_cut = False
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        asked = getattr(self._store, name)
+
+        async def ask(*arguments: Any) -> Any:
+            if self.is_cut:
+                await asyncio.sleep(1.0)
+                raise StorageUnavailable("cut off")
+            return await asked(*arguments)
+
+        return ask
 
 
 class Links:
@@ -72,6 +92,7 @@ class Member:
     cluster: Cluster
     links: Links
     directory: FaultyDirectory
+    way: Way
     moving: Moving
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -100,7 +121,8 @@ class World:
         self._starts += 1
         clock = VirtualClock(self._starts)
         settings = NodeSettings(name, SHARDS, 100, 600, 100, 600)
-        node = Node(self.store, GAMES, SEALER, clock, settings)
+        way = Way(self.store)
+        node = Node(cast(Store, way), GAMES, SEALER, clock, settings)
         node.is_alone = False
         directory = FaultyDirectory(self.shared, lambda: now_ns() // 1_000_000)
         links = Links(self, name)
@@ -108,8 +130,8 @@ class World:
         rules = (("pots", rules_version),)
         identity = Identity(name, instance, f"ws://{name}/ws", f"{name}:1", rules)
         cluster = Cluster(node, directory, links, clock, identity)
-        moving = Moving(cluster, self.store, clock)
-        member = Member(Rig(self.store, node), cluster, links, directory, moving)
+        moving = Moving(cluster, cast(Store, way), clock)
+        member = Member(Rig(self.store, node), cluster, links, directory, way, moving)
         await directory.start("cluster")
         await cluster.start()
         self.members[name] = member

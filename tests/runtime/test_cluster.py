@@ -82,6 +82,47 @@ async def test_who_is_cut_off_from_the_directory_alone_keeps_its_rooms() -> None
 
 
 @virtual
+async def test_who_is_cut_off_from_storage_alone_says_so_and_others_take_over() -> None:
+    async with world_running() as world:
+        for name in ("a", "b", "c"):
+            await world.start(name)
+        await world.settled()
+        lame = world.members["a"]
+        shard = min(lame.owned)
+        row = await _room(world, shard + SHARDS)
+        ann = Eyes(ANN)
+        await lame.rig.join(row, ann)
+        await lame.rig.done(row, ann, 1, Put(1))
+        lame.way.is_cut = True
+        await lame.rig.until(lambda: bool(moved_to(ann)), 3.0)
+        others = [world.members[name] for name in ("b", "c")]
+        assert moved_to(ann) == [one.cluster.me.url for one in others if shard in one.owned]
+        assert lame.owned == set()
+        assert [one.cluster.place_of(shard) for one in others].count(None) == 1
+        assert lame.cluster.me.url not in others[0].cluster.urls
+        lame.way.is_cut = False
+        await world.settled()
+        assert lame.owned
+
+
+@virtual
+async def test_who_is_cut_off_from_storage_keeps_its_rooms_if_nobody_else_could_serve_them() -> (
+    None
+):
+    async with world_running() as world:
+        first = await world.start("a")
+        second = await world.start("b")
+        await world.settled()
+        before = world.owners()
+        for one in (first, second):
+            one.way.is_cut = True
+        await asyncio.sleep(6)
+        first.way.is_cut = second.way.is_cut = False
+        await asyncio.sleep(6)
+        assert world.owners() == before
+
+
+@virtual
 async def test_a_directory_that_was_wiped_changes_no_owner() -> None:
     async with world_running() as world:
         await world.start("a")
