@@ -37,7 +37,9 @@ class Member(Server):
 
     membership: Membership | None = None
     is_joined = False
+    started_s = 0.0
     drained_whole = False  # It gave all away before it went.
+    ended_well = False
 
     @property
     def cluster(self) -> Cluster | None:
@@ -50,6 +52,7 @@ class Member(Server):
         return False
 
     async def _main(self) -> None:
+        self.started_s = self.loop.time()
         services = self._services()
         try:
             identity = await cluster_id(self._config(), self.link, self.clock)
@@ -90,6 +93,7 @@ class Member(Server):
                         await asyncio.sleep(SETTLE_S)
                         node.drain()
                         await asyncio.wait([running])
+                        self.ended_well = True
                 except TimeoutError:
                     running.cancel()
                 listener.stop()

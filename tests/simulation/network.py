@@ -159,13 +159,21 @@ class Network:
     def __init__(self, loop: SimLoop, chance: Random) -> None:
         self.loop = loop
         self.chance = chance
-        self.latency_s = 0.002
+        self.latency_s = self.usual_latency_s = 0.002
         self.split_rate = 0.0
         self.links: dict[Link, None] = {}
         self.links_made = 0
         self.on_sent: Callable[[Link, bytes], None] = lambda link, data: None
         # Those who reach nobody and whom nobody reaches, by name.
         self.cut_off: set[str] = set()
+
+    def heal(self) -> None:
+        """Let nothing be held, cut off or late any more."""
+        self.cut_off.clear()
+        self.latency_s = self.usual_latency_s
+        for link in tuple(self.links):
+            link.up.latency_s = link.down.latency_s = self.latency_s
+            link.release()
 
     async def dial(self, client: Process, address: str) -> ClientEnd:
         """Connect; raises OSError."""

@@ -56,6 +56,7 @@ class Surroundings(Protocol):
     loop: SimLoop
     history: History
     is_quiet: bool
+    is_calm: bool
 
     async def dial(self, process: Process, url: str) -> ClientEnd:
         """Connect to the server of an address."""
@@ -247,6 +248,8 @@ class Player:
                 return
             if self.is_healed and place.number not in self.proved:
                 await self._prove(client, place, room)
+            elif self._world.is_calm and not self._world.is_quiet:
+                self.submit(client, room, 10_000)
             elif not self._world.is_quiet:
                 await self._act(client, room)
 

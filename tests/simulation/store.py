@@ -45,6 +45,9 @@ GIVES_UP_S = 3.0
 LATE_S = 3.4  # Longer than a committer waits, so that its repeat comes first.
 
 
+OnTake = Callable[[str, Sequence[int], Succession | None], None]
+
+
 class Fate(Enum):
     """What becomes of one commit that meets a fault."""
 
@@ -113,6 +116,7 @@ class Database(MemoryStore):
         self.on_next_commit: list[Callable[[str], None]] = []
         self.on_next_snapshots: list[Callable[[], None]] = []
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
+        self.on_take: OnTake = lambda node, shards, succession: None
 
     async def commit(self, batch: Batch) -> CommitAnswer:
         """Commit, and note what was written."""
@@ -159,6 +163,8 @@ class Database(MemoryStore):
         self, node: str, shards: Sequence[int], succession: Succession | None = None
     ) -> tuple[ShardState, ...]:
         """Give shards to a new owner, and note it."""
+        taken = [shard for shard in shards if self._may_be_taken(node, shard, succession)]
+        self.on_take(node, taken, succession)
         states = await super().take_shards(node, shards, succession)
         now_s = self.loop.time()
         self.takes += [Taken(now_s, node, state) for state in states]
@@ -193,6 +199,16 @@ class Database(MemoryStore):
     def shard_states(self) -> dict[int, ShardState]:
         """Return every shard that was ever taken."""
         return self._shards
+
+    @property
+    def shards_of_cluster(self) -> int:
+        """Return how many shards there are, none before anybody has asked."""
+        return 0 if self._cluster is None else self._cluster.shards
+
+    def claim_of(self, shard: int) -> tuple[str, int] | None:
+        """Return the name of a shard's owner, and for how many milliseconds it said nothing."""
+        claim = self._owners.get(shard)
+        return None if claim is None else (claim.node, self._now_ms() - claim.renewed_ms)
 
     @property
     def room_rows(self) -> dict[int, Any]:

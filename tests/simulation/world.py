@@ -20,6 +20,7 @@ import structlog
 from gameserver.net.connection import Connection
 from gameserver.runtime import recovery, release
 from gameserver.runtime.metrics import Metrics
+from gameserver.runtime.work import OpenRoom
 from persistence.interfaces import RoomStatus, Ruling, Settle
 from tests.simulation import awaits
 from tests.simulation.checkers import Checker
@@ -82,7 +83,7 @@ class World:
         self.database = Database(self.loop, self.chance("database"))
         self.database.on_call = self._note_call
         self.network = Network(self.loop, self.chance("network"))
-        self.network.latency_s = chance.choice((0.001, 0.005, 0.02))
+        self.network.latency_s = self.network.usual_latency_s = chance.choice((0.001, 0.005, 0.02))
         self.network.split_rate = chance.choice((0.0, 0.0, 0.3))
         self.history = History(self.database, self.trace)
         self.network.on_sent = self.history.see
@@ -101,6 +102,7 @@ class World:
         self.restart_due_s: float | None = None
         self.is_quiet = False
         self.is_healed = False
+        self.is_calm = False
         self.is_closing = False
         self._chance = chance
         self._dials = self.chance("dials")
@@ -335,8 +337,7 @@ class World:
             server.link.cut_until_s = server.link.deaf_until_s = 0.0
             if server.process.is_frozen:
                 self.loop.thaw(server.process)
-        for link in tuple(self.network.links):
-            link.release()
+        self.network.heal()
         for player in self.players:
             if player.is_gone:
                 continue
@@ -451,9 +452,7 @@ class World:
         seen = [one for player in self.players for one in player.seen]
         checker = Checker(self.database, self.history, seen)
         checker.check()
-        last = self.servers[-1]
-        if last.has_ended:
-            checker.check_memory(last.node.host.rooms)
+        checker.check_memory(self._kept_to_the_end())
         for player in self.players:
             for client in player.clients:
                 if self.history.is_forgetful:
@@ -464,6 +463,11 @@ class World:
                     self.history.violate("I9 views are true", f"{player.name}: a gap")
         if sum(self.faults.values()) < FAULTS_MIN:
             self.history.violate("I24 enough went wrong", f"only {self.faults}")
+
+    def _kept_to_the_end(self) -> dict[int, OpenRoom]:
+        """Return the rooms in the memory of whoever had them last."""
+        last = self.servers[-1]
+        return last.node.host.rooms if last.has_ended else {}
 
     def _note_log(self, event: str, fields: dict[str, Any]) -> None:
         room_id = fields.get("room_id")
@@ -512,6 +516,8 @@ def _add_metrics(counts: Counter[str], metrics: Metrics) -> None:
     for name, value in vars(metrics).items():
         if isinstance(value, int):
             counts[name] += value
+    for cause, value in metrics.takeovers_total.items():
+        counts[f"shards_by_{cause}"] += value
     for why, value in metrics.deferred_total.items():
         counts[f"deferred_{why}"] += value
     for (_, outcome), value in metrics.commands_total.items():
