@@ -30,6 +30,7 @@ from gameserver.services.showcase import Showcase
 from persistence.interfaces import Store
 from persistence.redis.directory import RedisDirectory
 
+REACH_TIMEOUT_S = 3.0
 GIVE_UP_BEFORE_S = 3.0  # Of the time to drain: goodbyes and the last snapshots need some too.
 
 log = structlog.get_logger(__name__)
@@ -139,6 +140,7 @@ class Membership:
             ):
                 running.append(tasks.create_task(what(), name=name))
             log.info("cluster_joined", node=self.name, url=url, peer=peer)
+            running.append(tasks.create_task(warn_if_unreachable(url, peer), name="reaching"))
             yield
             for task in reversed(running):
                 task.cancel()
@@ -158,6 +160,29 @@ class Membership:
             log.warning("shards_not_given", count=len(self._parts.node.keeper.owned))
             return False
         return not self.cluster.is_last
+
+
+async def warn_if_unreachable(url: str, peer: str) -> None:
+    """Try the addresses under which this node announces itself, and say if nobody answers there.
+
+    It is no proof: others may reach them where this machine does not, or the other way round.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    host, _, peer_port = peer.rpartition(":")
+    for what, address, number in (
+        ("advertise", parts.hostname or "", port),
+        ("peer_address", host.strip("[]"), int(peer_port)),
+    ):
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(address, number)
+        except (OSError, TimeoutError) as error:
+            log.error(
+                "own_address_not_reached", setting=what, url=url, peer=peer, error=repr(error)
+            )
+        else:
+            writer.close()
 
 
 def _bracketed(host: str) -> str:

@@ -22,7 +22,7 @@ from scripts.faulting.world import Size
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 NAMES = (
-    *("kill", "kill_before_commit", "kill_after_hold", "commit_answer_reset"),
+    *("kill", "kill_before_commit", "kill_amid_commit", "kill_after_hold", "commit_answer_reset"),
     *("commit_request_lost", "backend_terminated", "postgres_stopped", "outage"),
     *("zombie", "freeze", "clients_reset"),
 )
