@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -29,6 +29,7 @@ from gameserver.net.dispatch import Services
 from gameserver.net.server import Inside, NetServer
 from gameserver.runtime import collector
 from gameserver.runtime.clock import NS_PER_MS, SystemClock
+from gameserver.runtime.elected import Elected
 from gameserver.runtime.node import Node, NodeSettings
 from gameserver.runtime.recovery import opens_what_is_stored
 from gameserver.runtime.signing import HeadSigner
@@ -41,8 +42,9 @@ from gameserver.services.wallet import Wallet
 from persistence.embedded import EmbeddedPostgres
 from persistence.interfaces import Store
 from persistence.memory import MemoryStore
+from persistence.ownership import TaskFence
 from persistence.postgres.migrate import migrate as migrate_schema
-from persistence.postgres.records import reading
+from persistence.postgres.records import prune, reading
 from persistence.postgres.store import PostgresStore
 from persistence.sealing import KeyRing, KeysUnusable, load_or_create_keys
 
@@ -53,6 +55,7 @@ T = TypeVar("T")
 KEYS_FILE = "keys.json"
 POSTGRES_DIR = "postgres"
 GOODBYES_SPREAD_S = 0.5  # Clients that are told to come back do not all come in the same moment.
+PRUNE_INTERVAL_S = 3600.0
 SETTLE_S = 0.2  # A few ticks, so that rooms note who has gone.
 
 
@@ -137,11 +140,25 @@ async def _serve(config: Config) -> int:
                 await stack.enter_async_context(member.joined(net.port, cluster, tasks))
                 await net.share()
             _say_ready(config, net, games)
-            collecting = tasks.create_task(collector.run(), name="collector")
+            beside = [tasks.create_task(collector.run(), name="collector")]
+            if dsn is not None and config.journal_keep_ns:
+                runner = f"{name} {os.urandom(4).hex()}"
+                schedule = (_pruning(dsn, config.journal_keep_ns / 1e9), PRUNE_INTERVAL_S)
+                elected = Elected("pruning", runner, store, clock, schedule)
+                beside.append(tasks.create_task(elected.run(), name="pruning"))
             await told.wait()
             code = await _drain(config, net, node, member, running)
-            collecting.cancel()
+            for task in beside:
+                task.cancel()
         return code
+
+
+def _pruning(dsn: str, keep_s: float) -> Callable[[TaskFence], Awaitable[None]]:
+    async def pruned(fence: TaskFence) -> None:
+        done = await prune(dsn, keep_s, fence)
+        log.info("journal_pruned", entries=done.entries, links=done.links)
+
+    return pruned
 
 
 def _unready(node: Node, member: Membership | None) -> Callable[[], str]:
