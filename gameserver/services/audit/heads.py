@@ -1,8 +1,9 @@
 """Heads that nodes have signed, and the file beside the database in which they stand as well.
 
 The file is what finds a journal that was cut off together with all that the database says of it.
-Each line is a JSON object; a node only ever adds lines. A line with ``accepted`` says that an
-operator has taken a database that had gone backwards: what was signed before is history.
+Each line is a JSON object. A node adds lines, and when there are very many keeps the newest of each
+shard: those find what was cut off, and the database has them all. A line with ``accepted`` says
+that an operator has taken a database that had gone backwards: what was signed before is history.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import heapq
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from persistence.interfaces import INTEGER_MAX
 
 TAIL_BYTES = 64 * 1024  # More than the lines that are added at once.
 STEM = "journal-heads"
+FILE_BYTES_MAX = 16 * 2**20  # Then it is made shorter; 64 busy shards come to that in a day.
+LINES_KEPT = 100  # Of each shard.
 
 
 class BadLine(ValueError):
@@ -88,6 +92,14 @@ def _number(value: object) -> int:
 def _whole_lines(path: Path) -> list[str]:
     text = path.read_text("utf-8", "replace")
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _shard_of(line: str) -> int | None:
+    """Return the shard of a head; None for any other line, which is for whoever reads the file."""
+    try:
+        return _number(json.loads(line)["shard"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _written_ms(line: str) -> int:
@@ -209,3 +221,22 @@ class HeadsFile:
             file.write("".join(f"{line}\n" for line in lines).encode())
             file.flush()
             os.fsync(file.fileno())
+            is_long = file.tell() > FILE_BYTES_MAX
+        if is_long:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Keep the newest lines of each shard; a crash leaves the old file or the new one."""
+        kept: list[str] = []
+        counts: Counter[int] = Counter()
+        for line in reversed(_whole_lines(self._path)):
+            shard = _shard_of(line)
+            if shard is None or counts[shard] < LINES_KEPT:
+                kept.append(line)
+                counts[shard or 0] += shard is not None
+        path = self._path.with_suffix(".new")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.writelines(reversed(kept))
+            file.flush()
+            os.fsync(file.fileno())
+        path.replace(self._path)

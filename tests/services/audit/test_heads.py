@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gameserver.services.audit import heads as audit_heads
 from gameserver.services.audit.heads import (
     BadLine,
     HeadsFile,
@@ -79,3 +80,21 @@ async def test_the_file_in_which_a_line_is_damaged_is_named(tmp_path: Path) -> N
         read_heads(HeadsFile(tmp_path, 7400).lines())
     told = HeadsFile(tmp_path, 7400).bad_line()
     assert told.startswith(f"{path}: line 2 is not a signed head")
+
+
+async def test_a_long_file_keeps_the_newest_heads_of_each_shard_and_all_that_is_no_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_heads, "LINES_KEPT", 3)
+    file = HeadsFile(tmp_path)
+    await file.accept([5], 1)
+    for link in range(1, 9):
+        await file.keep([replace(HEAD, shard=link % 2, link=link, signed_ms=link)])
+    with (tmp_path / "journal-heads.jsonl").open("a") as damaged:
+        damaged.write("damaged\n")
+    monkeypatch.setattr(audit_heads, "FILE_BYTES_MAX", 1000)
+    await file.keep([replace(HEAD, shard=2, link=9, signed_ms=9)])
+    lines = file.lines()
+    lines.remove("damaged\n")
+    assert "accepted" in lines[0]
+    assert [row.link for row in read_heads(lines)] == [4, 6, 8, 3, 5, 7, 9]
