@@ -139,6 +139,8 @@ async def test_workers_share_a_port_and_a_killed_one_is_started_again_while_all_
 ) -> None:
     async with running(tmp_path, redis_url, "--route", route) as workers:
         assert workers.asked("/livez") == (200, "alive\n")
+        # What a terminal sends to a group is not for workers: they would hear it twice.
+        assert os.getpgid(workers.pid) not in map(os.getpgid, workers.pids())
         async with AsyncExitStack() as stack:
             clients = [
                 await stack.enter_async_context(
