@@ -107,7 +107,7 @@ class Node:
         self, shards: Collection[int], succession: Succession | None = None
     ) -> list[int]:
         """Become the owner of shards, and have their rooms recovered; return which are new."""
-        taken = await self.keeper.take(shards, lambda: self._slots.beat, succession)
+        taken = await self.keeper.take(shards, self._slots.beat_now, succession)
         self.metrics.shards_owned = len(self.keeper.owned)
         self.backlog.add(taken)
         return taken

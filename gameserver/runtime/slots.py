@@ -34,7 +34,15 @@ class Slots:
         self._run_slot = run_slot
         self._is_paused = is_paused
         self._stopping = False
+        self._deadline_ns: int | None = None  # Of the slot under way, once there is one.
         self.beat = 0
+
+    def beat_now(self) -> int:
+        """Return the beat of this moment; after a standstill it is ahead of the last one run."""
+        if self._deadline_ns is None or self._is_paused():
+            return self.beat
+        late_ns = max(self._clock.now_ns() - self._deadline_ns, 0)
+        return self.beat + late_ns // (SLOTS * SLOT_NS)
 
     async def run(self) -> None:
         """Keep the beat until ``stop``."""
@@ -43,6 +51,7 @@ class Slots:
         slot = SLOTS - 1
         while not self._stopping:
             deadline_ns += SLOT_NS
+            self._deadline_ns = deadline_ns
             late_ns = clock.now_ns() - deadline_ns
             if late_ns < 0:
                 await asyncio.sleep(-late_ns / 1e9)
