@@ -158,8 +158,10 @@ class Moving:
 
     async def _give(self, name: str, shards: list[int]) -> bool:
         handover = self._node.handover
-        # Meanwhile that node may have said that it goes, too.
-        if not await handover.rest(shards) or not self._cluster.may_take(name):
+        rests = await handover.rest(shards)
+        if not rests:
+            log.warning("rooms_not_at_rest", shards=shards)
+        if not rests or not self._cluster.may_take(name):  # It may go meanwhile, too.
             handover.go_on(shards)
             return False
         passed: frozenset[int] = frozenset()
