@@ -33,6 +33,7 @@ NAME_FREE_TIMEOUT_S = 2 * LEASE_MS / 1000
 # Whoever cannot commit for so long says so, by a weight of 0, and renews no lease: perhaps another
 # node can.
 UNSURE_AFTER_MS = 1_500
+DEATH_IS_NEWS_MS = 3_000  # Longer than it takes until a heartbeat is too old to count.
 NODES_TOLD_MAX = 64
 LOAD_BEATS = 8  # Loads are averages over so many beats, so that nobody moves for a moment's noise.
 assert BEAT_S * 1000 * 3 < LEASE_MS  # Two beats may be lost.
@@ -101,6 +102,7 @@ class Cluster:
         self._started_ms = clock.wall_ms()
         # Instances seen to die, by the name they had; forgotten when another bears the name.
         self._dead: dict[str, str] = {}
+        self._died_ns: dict[str, int] = {}
         # Likewise those that said that they drain, of which the directory may not know yet.
         self._draining: dict[str, str] = {}
         self._followed: dict[str, tuple[str, str]] = {}
@@ -144,8 +146,13 @@ class Cluster:
 
     @property
     def dead(self) -> tuple[str, ...]:
-        """Return the names of nodes that were seen to die and have not come back."""
-        return tuple(sorted(self._dead))
+        """Return the names of nodes that were seen to die a moment ago and have not come back.
+
+        Whoever died before that has a heartbeat that is old; and if it has not, another one
+        bears the name, of whom the directory has not told yet.
+        """
+        since_ns = self._clock.now_ns() - DEATH_IS_NEWS_MS * NS_PER_MS
+        return tuple(sorted(name for name in self._dead if self._died_ns[name] >= since_ns))
 
     @property
     def unsure(self) -> tuple[str, ...]:
@@ -313,6 +320,7 @@ class Cluster:
         """Take in that the link to a node broke, and that it cannot be had again."""
         if name in self._followed:
             self._dead[name] = self._followed[name][1]
+            self._died_ns[name] = self._clock.now_ns()
             log.warning("node_died", node=name)
             self._tell_urls()
             self._tell_news()
