@@ -48,3 +48,27 @@ async def test_who_has_lost_its_name_for_good_gives_up() -> None:
         with pytest.raises(NameTaken):
             async with asyncio.timeout(NAME_FREE_TIMEOUT_S + 1):
                 await first.cluster.run()
+
+
+@virtual
+async def test_who_came_by_the_name_of_a_dead_node_is_not_taken_for_it() -> None:
+    async with world_running() as world:
+        await world.start("a")
+        second = await world.start("b")
+        await world.settled()
+        second.directory.is_away = True
+        await asyncio.sleep(1)
+        world.kill("a")
+        again = await world.start("a")
+        await again.rig.until(lambda: len(again.owned) == SHARDS // 2)
+        await asyncio.sleep(1)
+        world.shared.wipe()
+        second.directory.is_away = False
+        before = set(again.owned)
+        again.directory.is_away = True  # So that the other is the first to be heard of.
+        await second.rig.until(lambda: second.cluster.is_current)
+        await asyncio.sleep(0.3)
+        again.directory.is_away = False
+        await asyncio.sleep(2)
+        assert again.owned == before
+        assert second.rig.node.metrics.takeovers_total["takeover"] == 0
