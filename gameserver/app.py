@@ -134,7 +134,7 @@ async def _serve(config: Config) -> int:
             if member is not None:
                 member.cluster.on_urls = net.tell_urls
                 if net.relay is not None:
-                    member.cluster.on_news.append(net.relay.look)
+                    member.cluster.on_news += (net.relay.look, member.admits_nodes_to(net.edge))
                 member.cluster.on_drain = told.set
                 member.cluster.connections = lambda: net.connections
                 await stack.enter_async_context(member.joined(net.port, cluster, tasks))

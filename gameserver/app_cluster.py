@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,6 +19,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gameserver.config import Config, ConfigError
+from gameserver.net.edge import Edge
 from gameserver.net.peers import PeerLinks
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.cluster import Cluster, Identity, Place
@@ -149,6 +150,14 @@ class Membership:
         finally:
             self._links.stop()
             await self._directory.stop()
+
+    def admits_nodes_to(self, edge: Edge) -> Callable[[], None]:
+        """Return what lets players in whom other nodes pass on, however many those are."""
+
+        def admit() -> None:
+            edge.admission.nodes = self._links.addresses
+
+        return admit
 
     async def drain(self, deadline_s: float) -> bool:
         """Give all shards away; false if nobody took them in time, or is there to take them."""

@@ -75,6 +75,8 @@ class Admission:
         self.connections = 0
         self.unauthenticated = 0
         self.is_draining = False
+        # Addresses of other nodes, which pass on players of theirs.
+        self.nodes: frozenset[str] = frozenset()
 
     @property
     def connections_max(self) -> int:
@@ -88,11 +90,12 @@ class Admission:
             return Refusal.DRAINING
         if self.connections >= limits.connections_max:
             return Refusal.CONNECTIONS
-        if self._by_address.get(address, 0) >= limits.per_address_max:
+        is_node = address in self.nodes
+        if self._by_address.get(address, 0) >= limits.per_address_max and not is_node:
             return Refusal.ADDRESS
         if self.unauthenticated >= limits.unauthenticated_max:
             return Refusal.UNAUTHENTICATED
-        if self._handshakes.take(now_ns):
+        if not is_node and self._handshakes.take(now_ns):
             return Refusal.HANDSHAKES
 
         self.connections += 1

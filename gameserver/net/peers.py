@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from gameserver.net.limits import address_group
 from gameserver.net.listener import listen_failure
 from gameserver.net.peer_ends import Answer, Guest, Itself, Visit
 from gameserver.net.peer_wire import PeerSocket, Told
@@ -89,6 +90,12 @@ class PeerLinks:
     def linked(self) -> frozenset[str]:
         """Return the names of those to whom a link stands."""
         return frozenset(name for name, link in self._links.items() if link.is_linked)
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return from where nodes have connected, as `limits.address_group` counts addresses."""
+        places = (guest.socket.address for guest in self._guests.values())
+        return frozenset(address_group(place[0]) for place in places if place is not None)
 
     async def start(self, host: str, port: int) -> int:
         """Listen for others; return the port, or raise ListenFailed."""

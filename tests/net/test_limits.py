@@ -110,3 +110,13 @@ def test_a_connection_that_is_released_makes_room_for_another() -> None:
     assert admission.admit("a", 0) is None
     assert admission.connections == 2
     assert admission.unauthenticated == 2
+
+
+def test_nodes_that_pass_on_their_players_are_not_counted_as_one_of_them() -> None:
+    admission = Admission(AdmissionLimits(100, 1, 100, 1))
+    admission.nodes = frozenset({"10.0.0.2"})
+    assert [admission.admit("10.0.0.2", 0) for _ in range(5)] == [None] * 5
+    assert [admission.admit("10.0.0.3", 0) for _ in range(2)] == [None, Refusal.ADDRESS]
+    for _ in range(94):
+        assert admission.admit("10.0.0.2", 0) is None
+    assert admission.admit("10.0.0.2", 0) is Refusal.CONNECTIONS, "all have their places"
