@@ -66,7 +66,11 @@ def batch_of(
 
 def clock_batch(batch_id: int, keeper: ShardKeeper, beat: int) -> p.Batch:
     """Return a batch that stores nothing but the clocks of all our shards."""
-    marks = tuple(keeper.mark(owned, beat, owned.head) for _, owned in sorted(keeper.owned.items()))
+    marks = tuple(
+        keeper.mark(owned, beat, owned.head)
+        for shard, owned in sorted(keeper.owned.items())
+        if shard not in keeper.passed
+    )
     return p.Batch(batch_id, keeper.node, marks)
 
 

@@ -35,6 +35,8 @@ class ShardKeeper:
     """The shards that are ours, of ``shards`` in all.
 
     ``refused`` are those that nobody should serve, because their database went backwards.
+    ``passed`` are those of ours that another node may take at any moment: nothing is written to
+    them any more.
     """
 
     def __init__(self, store: Store, node: str, shards: int) -> None:
@@ -43,6 +45,7 @@ class ShardKeeper:
         self.shards = shards
         self.owned: dict[int, OwnedShard] = {}
         self.refused: set[int] = set()
+        self.passed: set[int] = set()
 
     async def take(
         self, shards: Collection[int], beat: Callable[[], int], succession: Succession | None = None
@@ -59,8 +62,8 @@ class ShardKeeper:
         return [state.shard for state in states]
 
     def has(self, mark: ShardMark) -> bool:
-        """Tell whether a mark is of the claim that we have now, and not of an older one."""
-        owned = self.owned.get(mark.shard)
+        """Tell whether a mark is of the claim that we have now, and not of one given up."""
+        owned = None if mark.shard in self.passed else self.owned.get(mark.shard)
         return owned is not None and owned.epoch == mark.epoch
 
     def advance(self, mark: ShardMark) -> None:
@@ -79,6 +82,7 @@ class ShardKeeper:
     def drop(self, shard: int) -> None:
         """Forget a shard that has another owner."""
         self.owned.pop(shard, None)
+        self.passed.discard(shard)
 
     def right(self, owned: OwnedShard) -> ShardMark:
         """Return the right to write to a shard what moves neither its clock nor its head."""

@@ -77,7 +77,7 @@ class Moving:
         if wanted:
             taken = await self._take(wanted, Succession())
             self._count("handover", taken)
-            self._answer(given)
+        self._answer(given)  # Also if we found out by a lease, before we were told.
         if self._cluster.is_settled and not self._cluster.is_draining:
             await self._claim()
 
@@ -188,6 +188,7 @@ class Moving:
         marks = [keeper.right(one) for one in owned]
         async with asyncio.timeout(STORE_TIMEOUT_S):
             passed = await self._store.pass_shards(me, name, marks)
+        keeper.passed |= passed
         try:
             async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
                 await self._cluster.directory.pass_leases(me, name, sorted(passed), LEASE_MS)

@@ -70,13 +70,16 @@ class Links:
         self.on_message: Callable[[str, list[Any]], None] = lambda name, message: None
         self.followed: dict[str, tuple[str, str]] = {}
         self.are_cut = False
+        self.is_mute = False
 
     def follow(self, peers: Mapping[str, tuple[str, str]]) -> None:
         self.followed = dict(peers)
 
     def send(self, name: str, message: list[Any]) -> bool:
         other = self._world.members.get(name)
-        if self.are_cut or other is None or other.links.are_cut or name not in self.followed:
+        if self.is_mute or name not in self.followed:
+            return False
+        if self.are_cut or other is None or other.links.are_cut:
             return False
         asyncio.get_running_loop().call_later(
             0.001, other.links.on_message, self._name, list(message)

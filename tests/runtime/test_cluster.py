@@ -168,6 +168,40 @@ async def test_a_drained_node_gives_everything_away_and_players_miss_nothing() -
 
 
 @virtual
+async def test_who_gives_shards_writes_nothing_to_them_while_it_waits_for_their_taking() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        keeper, metrics = first.rig.node.keeper, first.rig.node.metrics
+        await first.rig.until(lambda: len(first.owned) == SHARDS)
+        second = await world.start("b")
+        second.links.is_mute = True
+        await first.rig.until(lambda: bool(keeper.passed))
+        passed, before = set(keeper.passed), len(world.store.batches)
+        await asyncio.sleep(0.9)
+        assert keeper.passed == passed, "it waits"
+        written = [batch for batch in world.store.batches[before:] if batch.node == "a"]
+        assert written
+        assert not {mark.shard for batch in written for mark in batch.marks} & passed
+        await world.settled()
+        assert metrics.handovers_total == SHARDS // 2
+        assert (metrics.shards_fenced_total, keeper.passed) == (0, set())
+
+
+@virtual
+async def test_who_found_its_shards_before_it_was_told_of_them_answers_all_the_same() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        second = await world.start("b")
+        await world.settled()
+        heard: list[list[object]] = []
+        first.links.on_message = lambda _, message: heard.append(message)
+        shards = sorted(second.owned)
+        await second.moving.take_once(dict.fromkeys(shards, "a"))
+        await asyncio.sleep(0.01)
+        assert heard == [["taken", shards]]
+
+
+@virtual
 async def test_while_a_room_rests_it_decides_nothing_and_goes_on_if_nobody_takes_it() -> None:
     async with world_running() as world:
         first = await world.start("a")
@@ -339,9 +373,7 @@ async def test_nodes_that_start_together_see_each_other_before_they_take_anythin
 
 
 @virtual
-async def test_a_hot_node_gives_to_a_calm_one_until_it_is_calmer_and_nothing_comes_back() -> (
-    None
-):
+async def test_a_hot_node_gives_to_a_calm_one_until_it_is_calmer_and_nothing_comes_back() -> None:
     async with world_running() as world:
         hot = await world.start("a")
         calm = await world.start("b")
