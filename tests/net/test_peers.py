@@ -253,7 +253,7 @@ async def test_a_node_does_not_follow_itself() -> None:
     async with Node("a") as a, Node("b") as b:
         a.follow(a, b)
         await until(lambda: a.links.linked == {"b"})
-        await until(lambda: a.links.addresses == {"127.0.0.1"})
+        await until(lambda: b.links.addresses == {"127.0.0.1"})
         assert a.links.unreachable == set()
 
 
