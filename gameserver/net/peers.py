@@ -214,9 +214,9 @@ class PeerLinks:
     # --- Links call these.
 
     def died(self, name: str, answer: Answer) -> None:
-        """Report a death."""
+        """Report a death; whether it was meant is for others to say."""
         self.unreachable.discard(name)
-        log.warning("peer_died", peer=name, cause=answer.value)
+        log.info("peer_died", peer=name, cause=answer.value)
         self.on_dead(name)
 
     def not_reached(self, name: str, cause: str) -> None:

@@ -290,11 +290,7 @@ class Cluster:
         self._tell_news()
 
     def _cede(self) -> None:
-        """Let go of what others have taken because this node cannot commit.
-
-        Else it would learn of that by a commit, when it can make one again, and its players would
-        wait for it until then.
-        """
+        """Let go of what others took because we cannot commit; a commit would tell us too late."""
         if not self._is_unsure:
             return
         keeper = self.node.keeper
@@ -321,9 +317,17 @@ class Cluster:
         if name in self._followed:
             self._dead[name] = self._followed[name][1]
             self._died_ns[name] = self._clock.now_ns()
-            log.warning("node_died", node=name)
+            if self._has_left(name):
+                log.info("node_left", node=name)
+            else:
+                log.warning("node_died", node=name)
             self._tell_urls()
             self._tell_news()
+
+    def _has_left(self, name: str) -> bool:
+        """Tell whether a node said that it goes, and has nothing any more that it would leave."""
+        goes = (one.name == name and one.draining for one in self.view.nodes)
+        return any(goes) and name not in self.owners.values()
 
     def _tell_news(self) -> None:
         for listener in self.on_news:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from persistence.directory import NameTaken
 from persistence.interfaces import RoomRow, StorageUnavailable
@@ -165,6 +166,25 @@ async def test_a_drained_node_gives_everything_away_and_players_miss_nothing() -
         assert (len(ann.of(Full)), len(bob.of(Full))) == (1, 1)
         home.check_views(row, ann, bob)
         assert world.home(1) is world.members["b"]
+
+
+@virtual
+@pytest.mark.parametrize(("has_given_all", "event"), [(True, "node_left"), (False, "node_died")])
+async def test_a_node_that_goes_in_order_is_not_taken_for_one_that_died(
+    has_given_all: bool, event: str
+) -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        second = await world.start("b")
+        await world.settled()
+        second.way.is_cut = not has_given_all  # Then it can take nothing.
+        first.cluster.drain()
+        if has_given_all:
+            await first.cluster.rid.wait()
+        await asyncio.sleep(0.01)
+        with capture_logs() as logs:
+            world.kill("a")
+        assert [one["event"] for one in logs if one["event"].startswith("node_")] == [event]
 
 
 @virtual
