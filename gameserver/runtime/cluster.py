@@ -15,6 +15,7 @@ import structlog
 
 from gameserver.runtime.assignment import Candidate
 from gameserver.runtime.clock import NS_PER_MS, Clock
+from gameserver.runtime.deaths import Deaths
 from gameserver.runtime.keeper import shard_of
 from gameserver.runtime.node import Node
 from persistence.directory import (
@@ -33,7 +34,6 @@ NAME_FREE_TIMEOUT_S = 2 * LEASE_MS / 1000
 # Whoever cannot commit for so long says so, by a weight of 0, and renews no lease: perhaps another
 # node can.
 UNSURE_AFTER_MS = 1_500
-DEATH_IS_NEWS_MS = 3_000  # Longer than it takes until a heartbeat is too old to count.
 NODES_TOLD_MAX = 64
 LOAD_BEATS = 8  # Loads are averages over so many beats, so that nobody moves for a moment's noise.
 assert BEAT_S * 1000 * 3 < LEASE_MS  # Two beats may be lost.
@@ -100,10 +100,9 @@ class Cluster:
         self.connections: Callable[[], int] = lambda: 0
         self._clock = clock
         self._started_ms = clock.wall_ms()
-        # Instances seen to die, by the name they had; forgotten when another bears the name.
-        self._dead: dict[str, str] = {}
-        self._died_ns: dict[str, int] = {}
-        # Likewise those that said that they drain, of which the directory may not know yet.
+        self.deaths = Deaths(clock)
+        # Instances that said that they drain, by name: the directory may not know yet. Forgotten
+        # when another bears the name.
         self._draining: dict[str, str] = {}
         self._followed: dict[str, tuple[str, str]] = {}
         self._beaten_ns = clock.now_ns()
@@ -145,16 +144,6 @@ class Cluster:
         return record is not None and not record.draining
 
     @property
-    def dead(self) -> tuple[str, ...]:
-        """Return the names of nodes that were seen to die a moment ago and have not come back.
-
-        Whoever died before that has a heartbeat that is old; and if it has not, another one
-        bears the name, of whom the directory has not told yet.
-        """
-        since_ns = self._clock.now_ns() - DEATH_IS_NEWS_MS * NS_PER_MS
-        return tuple(sorted(name for name in self._dead if self._died_ns[name] >= since_ns))
-
-    @property
     def unsure(self) -> tuple[str, ...]:
         """Return the names of nodes that live, and say that they cannot commit."""
         return tuple(sorted(self._live().keys() - self._able().keys()))
@@ -175,7 +164,7 @@ class Cluster:
     def is_free(self, shard: int) -> bool:
         """Tell whether no node that lives and can commit has the lease of a shard."""
         holder = self.view.leases.get(shard)
-        return holder in (None, self.me.name, *self._dead, *self.unsure)
+        return holder in (None, self.me.name, *self.deaths.names, *self.unsure)
 
     def url_of_room(self, room_id: int) -> str | None:
         """Return the address of whoever has a room: "" if that is us, None if nobody is known."""
@@ -278,10 +267,10 @@ class Cluster:
         followed = {one.name: (one.peer, one.instance) for one in self._others()}
         self.peers.follow(followed)  # It may tell that an instance has died which was followed.
         self._followed = followed
+        self.deaths.forget_living(view.nodes, LEASE_MS)
         for record in view.nodes:
-            for known in (self._dead, self._draining):
-                if known.get(record.name, record.instance) != record.instance:
-                    del known[record.name]
+            if self._draining.get(record.name, record.instance) != record.instance:
+                del self._draining[record.name]
         self._cede()
         self._tell_urls()
         if self.me.name in view.drains and not self.is_draining:
@@ -315,8 +304,7 @@ class Cluster:
     def _see_dead(self, name: str) -> None:
         """Take in that the link to a node broke, and that it cannot be had again."""
         if name in self._followed:
-            self._dead[name] = self._followed[name][1]
-            self._died_ns[name] = self._clock.now_ns()
+            self.deaths.add(name, self._followed[name][1])
             if self._has_left(name):
                 log.info("node_left", node=name)
             else:
@@ -361,7 +349,7 @@ class Cluster:
         return self.node.committer.is_behind(UNSURE_AFTER_MS)
 
     def _lives(self, record: NodeRecord) -> bool:
-        return self._dead.get(record.name) != record.instance
+        return not self.deaths.has(record)
 
     def _record(self) -> NodeRecord:
         me = self.me

@@ -92,7 +92,7 @@ class Moving:
         ]
         if not free:
             return
-        dead = tuple(name for name in cluster.dead)
+        dead = cluster.deaths.news
         is_steady = self._node.committer.is_steady(STEADY_MS)
         taken = await self._take(free, Succession(dead, STALE_MS if is_steady else None))
         if not taken:
