@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -39,6 +39,7 @@ SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Release = Callable[[Sequence[Work], CommitAnswer], Awaitable[None]]
 SetAside = Callable[[OpenRoom, str], None]
 ShardLost = Callable[[int], None]
@@ -70,6 +71,7 @@ class Committer:
         self.beat = 0
         self.behind_since_ns: int | None = None
         self._unsteady_ns: int | None = None
+        self._was_answered = False
         self.release: Release = _nobody
         self.set_aside: SetAside = _nobody
         self.shard_lost: ShardLost = _nobody
@@ -85,11 +87,10 @@ class Committer:
         return since is not None and self._clock.now_ns() - since >= for_ms * NS_PER_MS
 
     def is_steady(self, for_ms: int) -> bool:
-        """Tell whether commits have been answered at once for so long, as far as any were made."""
+        """Tell whether storage has answered at once for so long, whenever it was asked."""
         last_ns = self._unsteady_ns
-        return not self.is_behind(SLOW_MS) and (
-            last_ns is None or self._clock.now_ns() - last_ns >= for_ms * NS_PER_MS
-        )
+        is_long_ago = last_ns is None or self._clock.now_ns() - last_ns >= for_ms * NS_PER_MS
+        return self._was_answered and is_long_ago and not self.is_behind(SLOW_MS)
 
     def submit(self, works: Sequence[Work], beat: int) -> None:
         """Take the works of a slot (perhaps none) that ended at this beat."""
@@ -186,6 +187,8 @@ class Committer:
         self._clock_due_ns = self._clock.now_ns() + CLOCK_INTERVAL_NS
         batch = clock_batch(self._batch_id(), self._keeper, self.beat)
         if not batch.marks:
+            # Who has nothing would not notice that storage is away, and take what others have.
+            await self._timed(self._heard())
             return
         try:
             answer = await self._known(batch)
@@ -197,17 +200,36 @@ class Committer:
 
     async def _known(self, batch: Batch) -> CommitAnswer:
         """Send the batch until it is known what became of it."""
+        began_ns = self._clock.now_ns()
+        answer = await self._timed(self._sent_until_known(batch))
+        self._metrics.commits_total += 1
+        self._metrics.commit_ms.observe((self._clock.now_ns() - began_ns) / NS_PER_MS)
+        return answer
+
+    async def _timed(self, asking: Awaitable[T]) -> T:
+        """Wait for storage to answer, and note whether it does so at once."""
         began_ns = self.behind_since_ns = self._clock.now_ns()
         try:
-            answer = await self._sent_until_known(batch)
+            answer = await asking
+            self._was_answered = True
+            return answer
         finally:
             self.behind_since_ns = None
-        now_ns = self._clock.now_ns()
-        if now_ns - began_ns >= SLOW_MS * NS_PER_MS:
-            self._unsteady_ns = now_ns
-        self._metrics.commits_total += 1
-        self._metrics.commit_ms.observe((now_ns - began_ns) / NS_PER_MS)
-        return answer
+            now_ns = self._clock.now_ns()
+            if now_ns - began_ns >= SLOW_MS * NS_PER_MS:
+                self._unsteady_ns = now_ns
+
+    async def _heard(self) -> None:
+        """Ask storage for the time until it tells."""
+        wait_s = RETRY_FIRST_S
+        while not self._stopping:
+            try:
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    await self._store.wall_ms()
+                    return
+            except (StorageUnavailable, StorageBusy, TimeoutError):
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MOST_S)
 
     async def _sent_until_known(self, batch: Batch) -> CommitAnswer:
         """Return the answer. Busy is raised only if nothing took effect and can be put off.
