@@ -47,6 +47,8 @@ class Moving:
         self._store = store
         # Passed on to us, by whom; no shard stands here twice.
         self._given: dict[int, str] = {}
+        # To whom we passed shards on without an answer: perhaps they have their name by now.
+        self._heirs: dict[int, str] = {}
         self._news = asyncio.Event()
         self._moves = asyncio.Event()
         # Whoever waits to hear that a node has taken what it was given.
@@ -186,8 +188,14 @@ class Moving:
         keeper, me = self._keeper, self._cluster.me.name
         owned = [keeper.owned[shard] for shard in shards if shard in keeper.owned]
         marks = [keeper.right(one) for one in owned]
+        asked = {mark.shard for mark in marks}
         async with asyncio.timeout(STORE_TIMEOUT_S):
+            for heir in sorted({self._heirs.get(shard, me) for shard in asked} - {me, name}):
+                await self._store.pass_shards(heir, me, marks)
+            self._heirs.update(dict.fromkeys(asked, name))
             passed = await self._store.pass_shards(me, name, marks)
+        for shard in asked:
+            del self._heirs[shard]
         keeper.passed |= passed
         try:
             async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
