@@ -26,12 +26,15 @@ class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Game(Generic[S]):
     """A kind of game. Override what the game needs; the hooks do nothing by themselves.
 
-    ``rules_version`` is raised whenever the same entries would give another result.
+    ``rules_version`` is raised whenever the same entries would give another result. A room that was
+    played under older ones, from ``continues_from`` on, goes on under these from its last snapshot;
+    none of its entries is done again.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     rules_version: ClassVar[int] = 1
+    continues_from: ClassVar[int] = 1
     seats_max: ClassVar[int]
     state: type[S]
     settings: ClassVar[type[msgspec.Struct]] = NoSettings

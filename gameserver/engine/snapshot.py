@@ -82,13 +82,19 @@ def state_hash(room: Room[Any]) -> bytes:
     return sha256(dump(room)).digest()
 
 
-def load(game: Game[Any], data: bytes) -> Room[Any]:
-    """Return the room that ``dump`` described; BadSnapshot if the bytes are not of this game."""
+def load(game: Game[Any], data: bytes, rules_version: int | None = None) -> Room[Any]:
+    """Return the room that ``dump`` described; BadSnapshot if the bytes are not of this game.
+
+    They are of its present rules, or of the ``rules_version`` named, from which it continues.
+    """
+    expected = game.rules_version if rules_version is None else rules_version
     try:
         stored = _decoder.decode(data)
         of = (stored.format, stored.game, stored.rules_version)
-        if of != (FORMAT, game.name, game.rules_version):
-            raise ValueError(f"it is of {of}, not {game.name} {game.rules_version}")
+        if of != (FORMAT, game.name, expected):
+            raise ValueError(f"it is of {of}, not {game.name} {expected}")
+        if not (expected == game.rules_version or game.continues_from <= expected):
+            raise ValueError(f"{game.name} {game.rules_version} does not continue {expected}")
         return _load(game, stored)
     except Exception as error:  # Whatever a decoder or a game may think of damaged bytes.
         raise BadSnapshot(f"{len(data)} bytes: {error!r}") from error

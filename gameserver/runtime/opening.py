@@ -144,7 +144,8 @@ class Opening:
         if closed is not None:
             return closed
         owned = self.keeper.owned[row.shard]
-        opened = await self._recovery.open(current, owned.offset_ticks, self._ring_ticks)
+        right = self.keeper.right(owned)
+        opened = await self._recovery.open(current, owned.offset_ticks, self._ring_ticks, right)
         closed = self._closed(current)
         if closed is not None:  # The shard was lost meanwhile, or other rooms took all places.
             return closed

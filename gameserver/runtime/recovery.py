@@ -23,6 +23,7 @@ from gameserver.runtime.batching import Seals, entry_identity, snapshot_identity
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.ring import Frames, Ring
+from gameserver.runtime.snapshots import snapshot_row
 from gameserver.runtime.viewers import SharedFrame
 from gameserver.runtime.work import OpenRoom
 from persistence.interfaces import (
@@ -30,6 +31,7 @@ from persistence.interfaces import (
     EntryRow,
     RoomRow,
     Ruling,
+    ShardMark,
     SnapshotRow,
     Store,
     Verdict,
@@ -73,7 +75,7 @@ def loaded(stored: SnapshotRow, game: Game[Any], seals: Seals) -> Room[Any]:
         raise snapshot.BadSnapshot(f"it cannot be opened: {error!r}") from error
     if sha256(data).digest() != stored.state_hash:
         raise snapshot.BadSnapshot("its hash is another")
-    return snapshot.load(game, data)
+    return snapshot.load(game, data, stored.rules_version)
 
 
 class Recovery:
@@ -97,15 +99,18 @@ class Recovery:
         """Tell whether a room's game is among those that this server has."""
         return row.game in self._games
 
-    async def open(self, row: RoomRow, offset_ticks: int, ring_ticks: int) -> OpenRoom:
+    async def open(
+        self, row: RoomRow, offset_ticks: int, ring_ticks: int, right: ShardMark
+    ) -> OpenRoom:
         """Return the room as it was last durable, with the inputs that its next tick must take.
 
-        Its game is one that is offered. Raises RecoveryFailed, or StorageUnavailable.
+        Its game is one that is offered. If it was played under older rules, its state is stored
+        anew under ``right`` first. Raises RecoveryFailed, or StorageUnavailable.
         """
         game = self._games[row.game]
-        room = await self.newest_sound(row, game)
-        if room.entry_number == 0 and row.rules_version != game.rules_version:
-            await self._refuse_old_rules(row, game)
+        room, rules_version = await self._newest_sound(row, game)
+        if rules_version != game.rules_version:
+            await self._continue(room, rules_version, ring_ticks, right)
         ring = Ring(room.entry_tick, ring_ticks)
         snapshot_number = room.entry_number
         await self.replay(room, ring)
@@ -121,13 +126,21 @@ class Recovery:
             self._metrics.rooms_recovered_total += 1
         return opened
 
-    async def _refuse_old_rules(self, row: RoomRow, game: Game[Any]) -> None:
-        """Never replay under other rules than those that were played by."""
-        if await self._store.entries(row.room_id, 0, 1):
+    async def _continue(
+        self, room: Room[Any], rules_version: int, ring_ticks: int, right: ShardMark
+    ) -> None:
+        """Let a room go on under these rules; never replay under others than were played by."""
+        if await self._store.entries(room.room_id, room.entry_number, 1):
             raise RecoveryFailed(
-                f"it was played under rules {row.rules_version} of {game.name}, "
-                f"and this server has rules {game.rules_version}"
+                f"after entry {room.entry_number} it was played under rules {rules_version} of "
+                f"{room.game.name}, and this server has rules {room.game.rules_version}"
             )
+        if room.entry_number:
+            # From now on this is where it begins: what comes after it is played under these rules.
+            state = (room.entry_number, room.entry_tick, snapshot.dump(room))
+            rows = [snapshot_row(room, state, self._seals)]
+            await self._store.save_snapshots(rows, [right], ring_ticks)
+            log.info("room_continues", room_id=room.room_id, since_rules=rules_version)
 
     async def _resume(self, opened: OpenRoom) -> None:
         """Queue what the room has missed: verdicts first, then that nobody is connected."""
@@ -148,13 +161,27 @@ class Recovery:
     async def newest_sound(
         self, row: RoomRow, game: Game[Any], until_tick: int = INTEGER_MAX
     ) -> Room[Any]:
-        """Return the room of the newest snapshot that can be used, or an empty one."""
+        """Return the room of the newest snapshot that can be replayed from, or an empty one."""
+        room, rules_version = await self._newest_sound(row, game, until_tick)
+        if rules_version != game.rules_version:
+            raise RecoveryFailed(f"it was played under rules {rules_version} then")
+        return room
+
+    async def _newest_sound(
+        self, row: RoomRow, game: Game[Any], until_tick: int = INTEGER_MAX
+    ) -> tuple[Room[Any], int]:
+        """Return the room of the newest snapshot that can be used, or an empty one; its rules."""
         while stored := await self._store.snapshots(row.room_id, until_tick):
             for one in stored:
+                if one.rules_version > game.rules_version:
+                    raise RecoveryFailed(
+                        f"it was played under rules {one.rules_version} of {game.name}, and this "
+                        f"server has rules {game.rules_version}"
+                    )
                 try:
                     room = loaded(one, game, self._seals)
                     await self._check_place(room)
-                    return room
+                    return room, one.rules_version
                 except snapshot.BadSnapshot as error:
                     log.error(
                         "snapshot_refused", room_id=row.room_id, number=one.number, why=str(error)
@@ -162,7 +189,7 @@ class Recovery:
             until_tick = stored[-1].tick - 1
             if until_tick < 0:
                 break
-        return Room(game, row.room_id)
+        return Room(game, row.room_id), row.rules_version
 
     async def _check_place(self, room: Room[Any]) -> None:
         """Raise BadSnapshot if the room's journal is not the one that the snapshot was taken of.

@@ -9,10 +9,12 @@ import asyncio
 import zlib
 from collections import deque
 from hashlib import sha256
+from typing import Any
 
 import structlog
 
 from gameserver.engine import snapshot
+from gameserver.engine.room import Room
 from gameserver.runtime.batching import Seals, snapshot_identity
 from gameserver.runtime.clock import NS_PER_MS, Clock
 from gameserver.runtime.keeper import ShardKeeper
@@ -114,16 +116,15 @@ class Snapshots:
 
     def _rows(self, taken: list[Taken]) -> list[SnapshotRow]:
         return [
-            SnapshotRow(
-                one.opened.row.room_id,
-                one.number,
-                one.tick,
-                one.opened.room.game.rules_version,
-                sha256(one.state).digest(),
-                self._seals.seal(
-                    zlib.compress(one.state, 1),
-                    snapshot_identity(one.opened.row.room_id, one.number),
-                ),
-            )
+            snapshot_row(one.opened.room, (one.number, one.tick, one.state), self._seals)
             for one in taken
         ]
+
+
+def snapshot_row(room: Room[Any], taken: tuple[int, int, bytes], seals: Seals) -> SnapshotRow:
+    """Return the row of a room's state: after which entry, at which tick, and what it was."""
+    number, tick, state = taken
+    sealed = seals.seal(zlib.compress(state, 1), snapshot_identity(room.room_id, number))
+    return SnapshotRow(
+        room.room_id, number, tick, room.game.rules_version, sha256(state).digest(), sealed
+    )

@@ -22,6 +22,7 @@ from gameserver.runtime.clock import SystemClock
 from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.recovery import Recovery
 from persistence.embedded import EmbeddedPostgres
+from persistence.ownership import NO_HEAD, ShardMark
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
 from scripts.bench.nodes import GAMES, room_row
@@ -29,6 +30,7 @@ from scripts.bench.play import cpu_s
 from scripts.bench.recovery import SEALS, kept, played
 
 AT_ONCE = 8
+NO_RIGHT = ShardMark(0, 0, 0, NO_HEAD, NO_HEAD)  # Nothing is played under older rules here.
 RING_TICKS = 600
 
 
@@ -74,7 +76,7 @@ async def opened(store: PostgresStore, dsn: str, rooms: int) -> Cost:
 
     async def open_next() -> None:
         for room_id in ids:
-            room = await recovery.open(room_row(room_id), 0, RING_TICKS)
+            room = await recovery.open(room_row(room_id), 0, RING_TICKS, NO_RIGHT)
             assert room.room.entry_number
 
     database_s = await database_cpu_s(dsn)

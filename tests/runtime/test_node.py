@@ -680,7 +680,45 @@ async def test_a_room_is_never_replayed_under_other_rules() -> None:
             await rig.beats()
     kept = await store.room(1)
     assert kept is not None
-    assert kept.note == "it was played under rules 1 of pots, and this server has rules 2"
+    assert kept.note == (
+        "after entry 0 it was played under rules 1 of pots, and this server has rules 2"
+    )
+
+
+@virtual
+async def test_a_room_that_was_stored_whole_goes_on_under_newer_rules() -> None:
+    store, ann = FaultyStore(), Eyes(ANN)
+    async with node_running(store) as rig:
+        row = await rig.room()
+        await rig.join(row, ann)
+        await rig.done(row, ann, 1, Put(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pots, "rules_version", 2)
+        for name, number in (("n2", 2), ("n3", 3)):  # The second one replays what the first did.
+            async with node_running(store, name, crash=True) as rig:
+                assert await rig.join(row, ann) is None
+                assert (await rig.done(row, ann, number, Put(1))).accepted
+                assert rig.node.host.rooms[1].room.state.total == number
+    async with node_running(store, "n4") as rig:  # There is no way back.
+        assert await rig.join(row, ann) == JoinError(ReplyCode.ROOM_SET_ASIDE)
+        await rig.beats()
+    kept = await store.room(1)
+    assert kept is not None
+    assert kept.note == "it was played under rules 2 of pots, and this server has rules 1"
+
+
+@virtual
+async def test_rules_that_do_not_continue_older_ones_leave_their_rooms_alone() -> None:
+    store, ann = FaultyStore(), Eyes(ANN)
+    async with node_running(store) as rig:
+        row = await rig.room()
+        await rig.join(row, ann)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pots, "rules_version", 3)
+        patch.setattr(Pots, "continues_from", 2)
+        async with node_running(store, "n2") as rig:
+            assert await rig.join(row, ann) == JoinError(ReplyCode.ROOM_SET_ASIDE)
+            await rig.beats()
 
 
 @virtual

@@ -99,7 +99,8 @@ async def test_a_pruned_room_is_recovered_and_goes_on(empty_dsn: str) -> None:
         row = await played.store.room(1)
         assert row is not None
         recovery = Recovery(played.store, GAMES, SEALER, SystemClock(), Metrics())
-        again = await recovery.open(row, 0, 600)
+        right = played.keeper.right(played.keeper.owned[1])
+        again = await recovery.open(row, 0, 600, right)
         assert again.room.digest == opened.room.digest
         await played.command(1, 0, Stake(5))
         await played.round(1)
