@@ -134,9 +134,8 @@ class RedisDirectory:
         nodes, drains, stamp, *changed = await self._run(script, *words, known.stamp)
         if changed:
             known = self._leases = _Leases(stamp, packing.leases(changed[0]))
-        return ClusterView(
-            packing.nodes(nodes), known.by_shard, drains=frozenset(map(bytes.decode, drains))
-        )
+        names = frozenset(name.decode(errors="replace") for name in drains)
+        return ClusterView(packing.nodes(nodes), known.by_shard, drains=names)
 
     async def _found(self, beginning: str, limit: int) -> tuple[RoomLine, ...]:
         return packing.lines(await self._run(scripts.FOUND, beginning, limit))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from persistence.directory import NodeRecord, RoomLine
+from persistence.directory import DirectoryUnavailable, NodeRecord, RoomLine
 
 _Kept = TypeVar("_Kept", NodeRecord, RoomLine)
 
@@ -44,8 +44,14 @@ def shards(answer: bytes) -> frozenset[int]:
 
 
 def leases(answer: bytes) -> dict[int, str]:
-    """Return who has which shard, in the order of shards."""
-    by_owner = _shards_by_owner.decode(answer) if answer else {}
+    """Return who has which shard, in the order of shards; DirectoryUnavailable if nobody can say.
+
+    What stands there was not written by a node, and whoever wrote it can mend it.
+    """
+    try:
+        by_owner = _shards_by_owner.decode(answer) if answer else {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DirectoryUnavailable(f"the leases there cannot be read: {error}") from error
     return dict(sorted((shard, owner) for owner, held in by_owner.items() for shard in held))
 
 
@@ -78,6 +84,6 @@ def _readable(answer: Iterable[bytes], decoder: msgspec.msgpack.Decoder[_Kept]) 
     for one in answer:
         try:
             found.append(decoder.decode(one))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
     return found

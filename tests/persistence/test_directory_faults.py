@@ -286,6 +286,27 @@ async def test_a_record_that_cannot_be_read_hides_nobody_else(
     assert view.nodes == (record("a"),)
 
 
+@pytest.mark.parametrize("shard", ["1.5", "-1e30", "nan"])
+async def test_leases_that_cannot_be_read_are_no_reason_to_fail(
+    directory: RedisDirectory, redis_server: RedisServer, shard: str
+) -> None:
+    await directory.beat(record("a"), [0], LEASE_MS)
+    assert redis_server.tell(f"HSET {{gs}}:leases {shard} a") == ":1"
+    redis_server.tell("HINCRBY {gs}:cluster changes 1")
+    with pytest.raises(DirectoryUnavailable, match="cannot be read"):
+        await directory.beat(record("a"), [0], LEASE_MS)
+    redis_server.tell(f"HDEL {{gs}}:leases {shard}")
+    assert (await directory.beat(record("a"), [0], LEASE_MS)).leases == {0: "a"}
+
+
+async def test_a_name_that_cannot_be_read_is_nobody_s(
+    directory: RedisDirectory, redis_server: RedisServer
+) -> None:
+    assert redis_server.tell('HSET {gs}:drains "\\xff" x') == ":1"
+    view = await directory.beat(record("a"), [0], LEASE_MS)
+    assert "a" not in view.drains
+
+
 def test_a_record_of_a_newer_version_is_read_as_far_as_it_goes() -> None:
     newer = msgspec.msgpack.encode(asdict(record("a")) | {"colour": "green"})
     older = msgspec.msgpack.encode({"name": "b", "instance": "b1"})
