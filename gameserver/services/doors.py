@@ -151,5 +151,6 @@ class Doors:
             # It went while the room was being opened, before the room knew of it.
             self._rooms.lost(visitor.viewer)
         if refused is None:
+            self._lobby.note((row,))  # It may have been made at another node.
             return None
         return Refusal(refused.code, refused.detail, refused.retry_ms)
