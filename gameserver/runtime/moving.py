@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from gameserver.runtime.assignment import claims, handovers, relief
+from gameserver.runtime.assignment import claims, desired, handovers, relief
 from gameserver.runtime.clock import NS_PER_MS, Clock
 from gameserver.runtime.cluster import LEASE_MS, Cluster
 from persistence.directory import DirectoryUnavailable
@@ -23,6 +23,8 @@ from persistence.ownership import NOBODY, Succession
 
 STALE_MS = 1_500
 STEADY_MS = 2_000  # Who could not commit a moment ago takes nobody for dead who could not either.
+# For whoever should take what nobody has; then another one does.
+PATIENCE_MS = 1_500
 STORE_TIMEOUT_S = 2.0
 DIRECTORY_TIMEOUT_S = 1.0
 TAKEN_TIMEOUT_S = 1.0
@@ -47,6 +49,7 @@ class Moving:
         self._store = store
         # Passed on to us, by whom; no shard stands here twice.
         self._given: dict[int, str] = {}
+        self._ownerless_ns: dict[int, int] = {}  # Since when nobody has a shard.
         # To whom we passed shards on without an answer: perhaps they have their name by now.
         self._heirs: dict[int, str] = {}
         self._news = asyncio.Event()
@@ -87,9 +90,7 @@ class Moving:
         cluster = self._cluster
         free = [
             shard
-            for shard in claims(
-                cluster.me.name, self._keeper.shards, cluster.candidates(), cluster.standing()
-            )
+            for shard in self._falls_to_us()
             if cluster.is_free(shard) and shard not in self._keeper.refused
         ]
         if not free:
@@ -109,6 +110,26 @@ class Moving:
                 await cluster.directory.take_leases(cluster.me.name, taken, gone, LEASE_MS)
         except (DirectoryUnavailable, TimeoutError) as error:
             log.warning("leases_not_taken", error=repr(error))  # The next beat takes them.
+
+    def _falls_to_us(self) -> list[int]:
+        """Return what nobody has and we should take, or somebody who does not.
+
+        It may announce itself and not hear what the directory answers.
+        """
+        cluster, now_ns = self._cluster, self._clock.now_ns()
+        me, shards, nodes = cluster.me.name, self._keeper.shards, cluster.candidates()
+        standing = cluster.standing()
+        ownerless = [shard for shard in range(shards) if shard not in standing]
+        self._ownerless_ns = {one: self._ownerless_ns.get(one, now_ns) for one in ownerless}
+        since_ns = now_ns - PATIENCE_MS * NS_PER_MS
+        late = {shard for shard, at_ns in self._ownerless_ns.items() if at_ns <= since_ns}
+        fallen = claims(me, shards, nodes, standing)
+        if late:
+            plan = desired(shards, nodes, standing)
+            idle = {plan.get(shard) for shard in late} - {me}
+            others = [node for node in nodes if node.name not in idle]
+            fallen += [one for one in claims(me, shards, others, standing) if one in late]
+        return sorted(set(fallen))
 
     async def _take(self, shards: Collection[int], succession: Succession) -> list[int]:
         async with asyncio.timeout(STORE_TIMEOUT_S):
