@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from persistence.directory import ClusterView, DirectoryUnavailable, NodeRecord
 from persistence.ownership import ShardState, Succession
 from tests.runtime.cluster_rig import SHARDS, world_running
 from tests.runtime.rig import FaultyStore
@@ -53,3 +54,26 @@ async def test_a_newcomer_takes_nothing_because_storage_kept_everybody_waiting()
         assert newcomer.rig.node.metrics.takeovers_total["takeover"] == 0
         assert first.rig.node.metrics.shards_fenced_total == 0
         assert len(newcomer.owned) == SHARDS // 2, "and yet it gets its share"
+
+
+@virtual
+async def test_what_falls_to_a_node_that_does_not_take_it_is_taken_by_another() -> None:
+    async with world_running() as world:
+        for name in "abc":
+            await world.start(name)
+        await world.settled()
+        deaf = world.members["c"]
+        beat = deaf.directory.beat
+
+        async def unanswered(
+            record: NodeRecord, shards: Collection[int], lease_ms: int
+        ) -> ClusterView:
+            await beat(record, shards, lease_ms)
+            raise DirectoryUnavailable("no answer in time")
+
+        deaf.directory.beat = unanswered  # type: ignore[method-assign]
+        await asyncio.sleep(1)
+        world.kill("a")
+        await world.settled()
+        assert not deaf.cluster.is_current
+        assert len(world.members["b"].owned) + len(deaf.owned) == SHARDS
