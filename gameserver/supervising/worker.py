@@ -105,13 +105,15 @@ class Worker:
         if self._process is None:
             self.exit_code = EXIT_OK  # Whatever it ended of before, there is nothing to lose.
         else:
-            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # It has ended, and was not waited for.
+                self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the worker at once, and start it no more."""
         self._leaving.set()
         if self._process is not None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     async def _run_once(self) -> float:
         """Run a process to its end; return the seconds to wait before the next one."""

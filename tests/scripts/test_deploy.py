@@ -120,6 +120,8 @@ def test_every_node_drains_in_less_time_than_it_is_given(config: Config) -> None
     (before_s,) = (float(word) for word in _pre_stop() if word.isdigit())
     assert pod()["terminationGracePeriodSeconds"] > before_s + 2 * DRAIN_S
     assert seconds(dict(deployed.unit())["TimeoutStopSec"]) > 2 * DRAIN_S
+    # A second signal would end workers at once.
+    assert dict(deployed.unit())["KillMode"] == "mixed"
     for node in deployed.nodes().values():
         assert seconds(node["stop_grace_period"]) > 2 * DRAIN_S
 
