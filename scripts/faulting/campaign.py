@@ -15,11 +15,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from gameserver.app import load_games
-from gameserver.config import Config
-from persistence.sealing import load_keys
-from scripts.faulting import books, disk, journals
+from scripts.faulting import disk
 from scripts.faulting.bots import Crowd
+from scripts.faulting.checks import checked, count_people
 from scripts.faulting.faults import BACKENDS, CUTS, FAULTS, KILLS, NOT_RUN, Measures, kill
 from scripts.faulting.servers import ServerFailed
 from scripts.faulting.world import NOTICED_S, Size, World
@@ -141,7 +139,8 @@ async def _main_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> No
     async with World(folder, plan.size) as world:
         for number, (game, names) in enumerate(plan.phases()):
             rate = min(plan.rate, OUTAGE_RATE) if "outage" in names else plan.rate
-            await world.gather(Crowd(game, plan.clients, plan.rooms, rate, plan.seed + number))
+            crowd = Crowd(game, plan.clients, plan.rooms, rate, plan.seed + number)
+            await world.gather(world.url, crowd)
             for name in names:
                 await asyncio.sleep(PLAY_S_MIN + chance.uniform(0, plan.pause_s))
                 say(f"{game:9} {name}")
@@ -196,7 +195,7 @@ async def _crowd_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> N
     """Kill a server with very many rooms that have players."""
     measures = Measures()
     async with World(folder, plan.size) as world:
-        await world.gather(Crowd("keno", plan.crowd, plan.crowd, 0.1, plan.seed))
+        await world.gather(world.url, Crowd("keno", plan.crowd, plan.crowd, 0.1, plan.seed))
         for _ in range(plan.crowd_kills):
             await asyncio.sleep(5)
             say(f"keno      kill with {plan.crowd} rooms")
@@ -211,46 +210,16 @@ async def _crowd_part(plan: Plan, folder: Path, outcome: Outcome, say: Say) -> N
 
 async def _examine(world: World, outcome: Outcome) -> None:
     """Check all that was kept and told; nobody writes any more."""
-    async with world.database.connection() as connection:
-        outcome.faults += await books.faults(connection, at_the_end=True)
-        findings = await journals.examined(
-            connection,
-            load_games(Config()),
-            load_keys(world.keys).sealer(),
-            world.history,
-        )
-    outcome.faults += world.faults + world.history.faults + findings.faults
+    findings = await checked(world.database, world.keys, world.history)
+    outcome.faults += world.faults + findings.faults
     outcome.counts.update(findings.counts)
     outcome.measures.ready_ms += world.ready_ms
     outcome.measures.stalls_ms += world.machine.stalls_ms
     outcome.counts["outcomes_told_to_players"] += len(world.history.told)
-    for player in world.players:
-        counters = player.client.counters
-        outcome.counts["resumed_gapless"] += counters.resumed_gapless
-        outcome.counts["resumed_full"] += counters.resumed_full
-        outcome.counts["deferrals"] += counters.deferrals
-        outcome.counts["commands_sent_again"] += counters.commands_sent_again
-    for report in world.reports:
-        for name in (*REPORTED, *REPORTED_AS):
-            outcome.counts[REPORTED_AS.get(name, f"bots_{name}")] += int(report.get(name, 0))
+    count_people(outcome.counts, world.players, world.reports)
     outcome.counts["bots_wallets_cleared"] += world.wallets_cleared
     outcome.counts["shards_fenced"] += sum(one.count("shard_fenced") for one in world.servers)
     for server in world.servers:
         warnings = [one["event"] for one in server.events if one.get("level") == "warning"]
         outcome.counts.update(f"server_{event}" for event in warnings)
     outcome.counts["servers_started"] += len(world.servers)
-
-
-REPORTED = (
-    "commands_sent",
-    "verified",
-    "views_compared",
-    "books_checked",
-    "books_unsure",
-    "desyncs",
-    "errors",
-    "disconnects",
-    "rounds_settled",
-    "games_finished",
-)
-REPORTED_AS = {"resumed_gapless": "resumed_gapless", "resumed_full": "resumed_full"}

@@ -1,4 +1,7 @@
-"""The command line of a campaign. Exit codes: 0 all held, 1 something did not, 2 a wrong option."""
+"""The command line of a campaign. Exit codes: 0 all held, 1 something did not, 2 a wrong option.
+
+With ``--nodes`` it is a campaign of its own: other faults, other figures.
+"""
 
 import argparse
 import asyncio
@@ -10,9 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from scripts.faulting.campaign import Plan, run
-from scripts.faulting.report import as_json, as_text, wrong
+from scripts.faulting import cluster_campaign, cluster_report
+from scripts.faulting.campaign import Plan, Say, run
+from scripts.faulting.cluster import ClusterSize
+from scripts.faulting.cluster_campaign import ClusterPlan
+from scripts.faulting.cluster_faults import FAULTS as CLUSTER_FAULTS
+from scripts.faulting.report import as_json, as_text
 from scripts.faulting.world import Size
 
 HELP = {
@@ -36,6 +44,12 @@ HELP = {
     "crowd_kills": "kills of that part",
     "seed": "what decides the order and the moments",
 }
+CLUSTER_HELP = {
+    "each": "times that each fault takes place",
+    "tables": "tables of two players who keep a history, spread over all nodes",
+    "bots": "bots at each node",
+}
+NODES_MAX = 9
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,6 +71,26 @@ def parser() -> argparse.ArgumentParser:
                 help=f"{HELP[one.name]} (default {default})",
             )
     made.add_argument("--players", type=_at_least_0(int), default=8, help="who keep a history")
+    many = made.add_argument_group(
+        "several nodes", "With these --seed, --json, --keep and --quiet count, and no other option."
+    )
+    many.add_argument(
+        "--nodes", type=_at_least_0(int), default=1, help="nodes of a cluster (default 1: none)"
+    )
+    many.add_argument(
+        "--only",
+        type=_names,
+        default=tuple(CLUSTER_FAULTS),
+        metavar="FAULT,…",
+        help=f"these faults alone, of {', '.join(CLUSTER_FAULTS)}",
+    )
+    for name, default in (("each", 1), ("tables", 6), ("bots", 6)):
+        many.add_argument(
+            "--" + name,
+            type=_at_least_0(int),
+            default=default,
+            help=f"{CLUSTER_HELP[name]} (default {default})",
+        )
     made.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     made.add_argument("--keep", type=Path, metavar="DIR", help="work in DIR, and leave it there")
     made.add_argument("--quiet", action="store_true", help="do not say what is being broken")
@@ -79,19 +113,48 @@ def main(arguments: Sequence[str]) -> int:
     options = made.parse_args(arguments)
     if options.players < 1 or options.clients < options.rooms or not options.rooms:
         made.error("it takes a player, a room, and a bot for each room")
-    given = {name: getattr(options, name) for name in HELP}
-    plan = Plan(**given, size=Size(players=options.players, seed=options.seed))
+    if not 1 <= options.nodes <= NODES_MAX or not options.each or not options.tables:
+        made.error(f"it takes 1 to {NODES_MAX} nodes, a table, and each fault once at least")
     folder = options.keep or Path(tempfile.mkdtemp(prefix="gs-faults-"))
     folder.chmod(0o711) if options.keep is None else folder.mkdir(parents=True)
     try:
-        outcome = asyncio.run(run(plan, folder, _silent if options.quiet else _Said()))
+        say = _silent if options.quiet else _Said()
+        if options.nodes > 1:
+            report, text = _of_a_cluster(options, folder, say)
+        else:
+            report, text = _of_one_server(options, folder, say)
     finally:
         if options.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     if options.json is not None:
-        options.json.write_text(json.dumps(as_json(outcome), indent=2) + "\n", encoding="utf-8")
-    print(as_text(outcome))
-    return 1 if wrong(outcome) else 0
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(text)
+    return 0 if report["ok"] else 1
+
+
+def _of_one_server(
+    options: argparse.Namespace, folder: Path, say: Say
+) -> tuple[dict[str, Any], str]:
+    given = {name: getattr(options, name) for name in HELP}
+    plan = Plan(**given, size=Size(players=options.players, seed=options.seed))
+    outcome = asyncio.run(run(plan, folder, say))
+    return as_json(outcome), as_text(outcome)
+
+
+def _of_a_cluster(
+    options: argparse.Namespace, folder: Path, say: Say
+) -> tuple[dict[str, Any], str]:
+    size = ClusterSize(nodes=options.nodes, tables=options.tables, seed=options.seed)
+    plan = ClusterPlan(options.only, options.each, options.bots, seed=options.seed, size=size)
+    outcome = asyncio.run(cluster_campaign.run(plan, folder, say))
+    return cluster_report.as_json(outcome), cluster_report.as_text(outcome)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := set(names) - CLUSTER_FAULTS.keys():
+        raise argparse.ArgumentTypeError(f"no such fault: {', '.join(sorted(unknown))}")
+    return names
 
 
 class _Said:

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,15 @@ REQUEST_TIMEOUT_MS = 60_000
 UNANSWERED_MAX = 24
 LAST_ANSWERS_S = 60.0
 SIGHTING_CHANCE = 0.05
+
+# Comes back sooner than people's clients do: there is one server, and no time to lose.
+IMPATIENT = Options(
+    backoff_ms=50,
+    backoff_max_ms=400,
+    open_timeout_ms=REQUEST_TIMEOUT_MS,
+    answer_timeout_ms=REQUEST_TIMEOUT_MS,
+    program="faults",
+)
 
 DEFERRED = b"\x08"  # The first element of a message is its kind, in one byte.
 
@@ -74,19 +83,10 @@ class History:
 class Player:
     """One account at one table."""
 
-    def __init__(self, url: str, name: str, history: History, seed: int) -> None:
-        self.client = Client(
-            url,
-            name=name,
-            options=Options(
-                backoff_ms=50,
-                backoff_max_ms=400,
-                open_timeout_ms=REQUEST_TIMEOUT_MS,
-                answer_timeout_ms=REQUEST_TIMEOUT_MS,
-                program="faults",
-                on_message=self._overhear,
-            ),
-        )
+    def __init__(
+        self, url: str, name: str, history: History, seed: int, options: Options = IMPATIENT
+    ) -> None:
+        self.client = Client(url, name=name, options=replace(options, on_message=self.overhear))
         self.room: ClientRoom | None = None
         self._history = history
         self._chance = random.Random(seed)
@@ -137,7 +137,7 @@ class Player:
         if isinstance(answer, Outcome):
             self._history.news(sent)
 
-    def _overhear(self, payload: bytes) -> None:
+    def overhear(self, payload: bytes) -> None:
         """Note when a command is put off for the first time; the client only sends it again."""
         if payload[1:2] == DEFERRED:
             message = decode_outbound(payload)

@@ -31,15 +31,20 @@ class Relay:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen; ``port`` is known afterwards."""
+        """Listen, also again on the same port; ``port`` is known afterwards."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Link(self).near, "127.0.0.1", 0)
+        self._server = await loop.create_server(lambda: Link(self).near, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Let nobody in any more, as a port at which nobody listens; the connections stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     async def stop(self) -> None:
         """Let nobody in and hang up."""
-        if self._server is not None:
-            self._server.close()
+        self.refuse()
         self.reset()
         await asyncio.sleep(0)
 

@@ -5,30 +5,22 @@ another. The world starts, replaces and watches; what to break is decided in ``f
 """
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 from protocol.client import Created
-from scripts.faulting import books
-from scripts.faulting.bots import Bots, Crowd, doubted, gathered, judged
-from scripts.faulting.database import Database, dsn_through
-from scripts.faulting.machine import Machine
-from scripts.faulting.players import SETTINGS, History, Player, Sent
+from scripts.faulting.database import dsn_through
+from scripts.faulting.players import SETTINGS, Player, Sent
 from scripts.faulting.relay import CommitRelay, Relay
+from scripts.faulting.scene import Scene
 from scripts.faulting.servers import Server, ServerFailed, launched
 
 NEWS_S = 60.0
-QUIET_S = 60.0
 NOTICED_S = 2.0  # Until it is known whether the machine stood still.
 RESTART_ATTEMPTS = 20
 RESTART_PAUSE_S = 0.5
 KEYS = "keys.json"
-# Bots wait for 30 s; a machine that stood still for longer than this may make them wait so long.
-STALL_MS_MAX = 5_000
 
 
 @dataclass(frozen=True)
@@ -56,33 +48,18 @@ class Watch:
             self.came.set()
 
 
-class World:
+class World(Scene):
     """A database, a server, relays, players and bots, from the first to the last."""
 
     def __init__(self, folder: Path, size: Size) -> None:
+        super().__init__(folder)
         self.size = size
-        self.history = History()
-        self.database = Database(folder / "database")
         self.servers: list[Server] = []
         self.players: list[Player] = []
-        self.faults: list[str] = []
-        self.reports: list[dict[str, Any]] = []
-        self.wallets_cleared = 0  # That a bot complained of, and that were right.
-        self.tasks = asyncio.TaskGroup()
         self.relay = Relay(self.tasks)
         self.commits = CommitRelay(self.tasks)
         self.ready_ms: list[int] = []  # How long servers took until they served.
-        self.machine = Machine(folder / "written")
-        self.has_waited = False  # Whether there was an outage of many seconds since the bots came.
-        self._folder = folder
         self._watch = Watch()
-        self._bots: Bots | None = None
-        self._stopping = asyncio.Event()
-        self._stalls_before = 0
-        self._playing: list[asyncio.Task[None]] = []
-        self._watching: asyncio.Task[None] | None = None
-        self._rest = contextlib.AsyncExitStack()
-        self._clients = contextlib.AsyncExitStack()
         self.history.news = self._watch.take
 
     @property
@@ -102,40 +79,14 @@ class World:
 
     # --- From the start to the end.
 
-    async def __aenter__(self) -> Self:
-        """Start everything; players sit down and begin."""
-        await self._rest.enter_async_context(self.tasks)
-        self._rest.push_async_callback(self.database.stop)
-        self._rest.push_async_callback(self._let_go)
-        self._rest.push_async_callback(self._clients.aclose)
-        try:
-            self._folder.mkdir(exist_ok=True)
-            self._watching = self.tasks.create_task(self.machine.watch())
-            await self.database.start()
-            await self.commits.start()
-            await self.relay.start()
-            self.commits.target = self.database.socket
-            await self.serve()
-            await self._seat_players()
-        except BaseException as error:
-            await self.__aexit__(type(error), error, error.__traceback__)
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        return await self._rest.__aexit__(kind, error, trace)
+    async def _begin(self) -> None:
+        await self.commits.start()
+        await self.relay.start()
+        self.commits.target = self.database.socket
+        await self.serve()
+        await self._seat_players()
 
     async def _let_go(self) -> None:
-        for task in (*self._playing, self._watching):
-            if task is not None:
-                task.cancel()
-        if self._bots is not None:
-            self._bots.kill()
         for server in self.servers:
             server.thaw()
             server.kill()
@@ -226,44 +177,12 @@ class World:
         for number in range(self.size.players):
             name = f"player {number}"
             player = Player(self.url, name, self.history, self.size.seed * 1_000 + number)
-            await self._clients.enter_async_context(player.client)
+            await self.clients.enter_async_context(player.client)
             if number % self.size.seats == 0:
                 made = await player.client.create("keno", settings=SETTINGS, listed=False)
                 tables.append(made)
             self.players.append(player)
-            playing = player.play(tables[-1], self.size.rate, self._stopping)
-            self._playing.append(self.tasks.create_task(playing))
-
-    async def gather(self, crowd: Crowd) -> None:
-        """Let bots come."""
-        report = self._folder / f"bots-{len(self.reports)}.json"
-        self._bots = await gathered(self.url, crowd, report)
-        self.tasks.create_task(self._bots.read())
-        self.has_waited = False
-        self._stalls_before = len(self.machine.stalls_ms)
-        if not await self._bots.seated():
-            self.faults.append(f"the bots of {crowd.game} did not all find a seat")
-
-    async def dismiss(self) -> None:
-        """Let the bots check everything and go."""
-        bots, self._bots = self._bots, None
-        if bots is None:
-            return
-        report = await bots.stop()
-        self.reports.append(report)
-        stalls_ms = self.machine.stalls_ms[self._stalls_before :]
-        waited = self.has_waited or max(stalls_ms, default=0) > STALL_MS_MAX
-        cleared = 0
-        if doubts := doubted(report):
-            async with self.database.connection() as connection:
-                cleared = sum([await books.is_right(connection, one) for one in doubts])
-        self.wallets_cleared += cleared
-        wrong = judged(report, waited=waited, cleared=cleared)
-        self.faults += [f"bots of {bots.crowd.game}: {one}" for one in wrong]
-
-    def now_ns(self) -> int:
-        """Return the time by which outcomes are told."""
-        return time.monotonic_ns()
+            self.let_play(player, tables[-1], self.size.rate)
 
     async def news(self, since_ns: int) -> int:
         """Wait until a command that was sent after ``since_ns`` has its outcome; return when."""
@@ -273,38 +192,11 @@ class World:
             await self._watch.came.wait()
         return self._watch.last_ns
 
-    # --- Checks.
-
-    async def look(self) -> None:
-        """Ask the database whether all is as it must be at every moment."""
-        async with self.database.connection() as connection:
-            self.faults += await books.faults(connection)
+    # --- The end.
 
     async def end_play(self) -> None:
         """Let players stop, rounds come to their end, and the server end in order."""
-        self._stopping.set()
-        for task in self._playing:
-            await task
-        self._playing.clear()
-        for player in self.players:
-            (balance,) = await player.client.request("balance")
-            if player.client.balance not in (None, balance):
-                self.faults.append(
-                    f"{player.client.name} was told a balance of {player.client.balance},"
-                    f" and has {balance}"
-                )
-        await self._clients.aclose()
-        await self._quiet()
+        await self.end_players(self.players)
         await self.drain()
         for one in self.servers:
             self.faults += [f"server {one.pid}: {fault}" for fault in one.faults()]
-
-    async def _quiet(self) -> None:
-        """Wait until no round is under way any more."""
-        async with self.database.connection() as connection:
-            deadline_s = time.monotonic() + QUIET_S
-            while await books.standing_holds(connection):
-                if time.monotonic() > deadline_s:
-                    self.faults.append("rounds do not come to their end")
-                    return
-                await asyncio.sleep(0.2)
