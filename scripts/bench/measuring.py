@@ -119,8 +119,8 @@ def free_port() -> int:
 
 def cpu_s(pid: int) -> float:
     """Return how much processor time a process has used, all of its threads together."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(one.read_text().partition(" ")[0]) for one in threads) / 1e9
 
 
 def busy_s(core: int, stat: str | None = None) -> float:

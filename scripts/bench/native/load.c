@@ -106,7 +106,7 @@ static void send_message(struct player *player, struct message *message, enum op
 /* --- The wheel: what each player does next, by the millisecond. */
 
 static void put_on_wheel(struct player *player, int64_t due_ns) {
-    int64_t at_ms = due_ns / MS_NS;
+    int64_t at_ms = due_ns / MS_NS + 1; /* Late rather than early. */
     if (at_ms < wheel_ms) at_ms = wheel_ms;
     if (at_ms >= wheel_ms + WHEEL_SLOTS) at_ms = wheel_ms + WHEEL_SLOTS - 1;
     player->due_ns = due_ns;
@@ -275,7 +275,8 @@ static size_t take_answer(struct player *player, unsigned char *data, size_t byt
 static void send_command(struct player *player, int64_t at_ns) {
     struct group *group = &groups[player->group];
     struct message message = {.length = 0};
-    uint32_t value = chance() | 0x80000000U; /* So that it always takes five bytes. */
+    /* Of five bytes in every dialect: from 2^31 on Colyseus sends floats. */
+    uint32_t value = (chance() & 0x3fffffff) | 0x40000000;
     int64_t due_ns = player->due_ns;
     player->number++;
     if (dialect == GS) {

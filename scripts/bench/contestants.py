@@ -1,0 +1,103 @@
+"""Who plays the benchmark of rooms: our server with either store, and the peers.
+
+Each is started for a run and gone after it. The server has a core of its own; PostgreSQL shares
+the load client's, and starts empty.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from persistence.embedded import EmbeddedPostgres
+from scripts.bench.loading import Played, played
+from scripts.bench.measuring import Cores, free_port, on_cores, running
+from scripts.bench.peers import PEERS, Peer
+
+OURS = {"memory": "ours, memory", "postgres": "ours, durable"}
+GAMES = {10: "bench10", 50: "bench50"}
+GAME_CLASSES = ("Beat", "Beat50")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """How many players there are, in rooms of which size, and for how long."""
+
+    players: int
+    room_size: int
+    rate: float
+    duration_s: float
+    warm_s: float
+
+    def flags(self) -> list[str]:
+        """Return what the load client is told of it."""
+        return [
+            *("--connections", str(self.players), "--group", str(self.room_size)),
+            *("--rate", str(self.rate), "--duration", str(self.duration_s)),
+            *("--warm", str(self.warm_s)),
+        ]
+
+
+Contestant = Callable[[Scene, Cores], Played]
+
+
+def contestants(stores: Sequence[str], peers: Sequence[str]) -> dict[str, Contestant]:
+    """Return those that were named."""
+    found: dict[str, Contestant] = {}
+    for store in stores:
+        found[OURS[store]] = _durable if store == "postgres" else _in_memory
+    for peer in PEERS:
+        if peer.name in peers:
+            found[peer.name] = _of_peer(peer)
+    return found
+
+
+def server_command(scene: Scene, folder: Path, *flags: str) -> list[str]:
+    """Return the command of our server, with its bounds on strangers out of the way."""
+    many = str(scene.players + 1000)
+    command = [sys.executable, "-m", "gameserver", "serve", "--data-dir", str(folder)]
+    command += ["--port", "0", "--admin-port", "0", "--log-format", "json", *flags]
+    for one in GAME_CLASSES:
+        command += ["--games", f"scripts.bench.beat_game:{one}"]
+    for bound in ("connections-max", "connections-per-address-max"):
+        command += [f"--{bound}", many]
+    for bound in ("connections-unauthenticated-max", "handshakes-per-second"):
+        command += [f"--{bound}", many]
+    return command
+
+
+def _of_peer(peer: Peer) -> Contestant:
+    def plays(scene: Scene, cores: Cores) -> Played:
+        port = free_port()
+        command = peer.command(port, scene.room_size)
+        with running(command, cores.server, "listening") as (pid, _):
+            flags = ["--dialect", peer.dialect, "--port", str(port), *scene.flags()]
+            return played(flags, pid, cores)
+
+    return plays
+
+
+def _in_memory(scene: Scene, cores: Cores) -> Played:
+    return _ours(scene, cores, "--store", "memory")
+
+
+def _durable(scene: Scene, cores: Cores) -> Played:
+    async def with_database() -> Played:
+        with tempfile.TemporaryDirectory(prefix="gs-bench-") as folder:
+            async with EmbeddedPostgres(Path(folder) / "postgres") as server:
+                return await asyncio.to_thread(_ours, scene, cores, "--postgres", server.dsn)
+
+    with on_cores({cores.load}):
+        return asyncio.run(with_database())
+
+
+def _ours(scene: Scene, cores: Cores, *flags: str) -> Played:
+    with tempfile.TemporaryDirectory(prefix="gs-bench-") as folder:
+        command = server_command(scene, Path(folder), *flags)
+        with running(command, cores.server, "server_ready") as (pid, ready):
+            port = urlsplit(ready["play"]).port
+            load = ["--dialect", "gs", "--game", GAMES[scene.room_size], "--port", str(port)]
+            return played([*load, *scene.flags()], pid, cores)

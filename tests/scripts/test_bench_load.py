@@ -1,0 +1,229 @@
+"""The benchmarks of sending and of rooms run in small; their arithmetic is right."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gameserver.engine import inputs as i
+from gameserver.engine.room import Room
+from gameserver.engine.window import body_digest
+from scripts.bench import fanout, measuring, native, rooms
+from scripts.bench.beat_game import Beat
+from scripts.bench.fanout_edge import payload_of
+from scripts.bench.loading import Played, played
+from scripts.bench.measuring import Cores, Range, Use, Withheld, busy_s, cpu_s, event_of, on_cores
+from scripts.bench.peers import PEERS, installed
+
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(one) for one in native.COMPILERS), reason="no C compiler"
+)
+needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core alone")
+
+
+def run(use: Use | None = None, **report: Any) -> Played:
+    """Return a run in which all was well, but for what is given."""
+    sound = {
+        "deltas_each_s": 20.0,
+        "deltas": 1_000,
+        "commands": 100,
+        "seen": 100,
+        "lost": 0,
+        "visible_ms_p99": 60.0,
+        "load_cpu_share": 0.2,
+        "load_lag_ms_p99": 1.0,
+    }
+    return Played(sound | report, use or Use(10.0, 5.0, 5.2, 3.0))
+
+
+# --- Arithmetic.
+
+
+def test_a_range_is_the_median_with_the_least_and_the_most() -> None:
+    assert Range.of([3.0, 1.0, 2.0]) == Range(2.0, 1.0, 3.0)
+    assert Range.of([3.0, 1.0, 2.0]).text() == "2.0 (1.0 to 3.0)"
+    assert Range.of([2.0]).text(0) == "2"
+
+
+def test_the_busy_time_of_a_core_leaves_waiting_out() -> None:
+    ticks = measuring.CLOCK_TICKS
+    stat = f"cpu  9 9 9 9 9 9 9 9\ncpu0 {ticks} 0 {ticks} 700 300 0 {ticks} 0 0 0\ncpu1 1\n"
+    assert busy_s(0, stat) == 3.0
+    with pytest.raises(Withheld):
+        busy_s(7, stat)
+
+
+def test_a_process_is_seen_to_use_time() -> None:
+    before_s = cpu_s(os.getpid())
+    while cpu_s(os.getpid()) == before_s:
+        pass
+    assert cpu_s(os.getpid()) > before_s
+
+
+def test_cores_are_given_back() -> None:
+    before = os.sched_getaffinity(0)
+    with on_cores({min(before)}):
+        assert os.sched_getaffinity(0) == {min(before)}
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("line", ["", "listening", "[1]", '{"event": '])
+def test_a_line_that_tells_of_no_event_is_none(line: str) -> None:
+    assert event_of(line) == {}
+
+
+def test_the_cost_of_an_update_is_the_servers_time_over_what_arrived() -> None:
+    one = run(Use(10.0, 5.0, 5.2, 3.0), deltas=500_000)
+    assert one.us_per_delta == 10.0
+    assert one.use.server_share == 0.5
+    assert one.doubts == []
+    assert one.rate == 1.0
+
+
+def test_a_load_client_that_was_the_bottleneck_is_told() -> None:
+    assert run(load_cpu_share=0.9).doubts == ["the load client used 90% of its core"]
+    assert run(load_lag_ms_p99=40.0).doubts == ["the load client was 40 ms late (p99)"]
+    assert run(Use(10.0, 5.0, 8.0, 3.0)).doubts == ["others used 30% of the server's core"]
+
+
+def test_updates_that_are_few_late_or_missing_do_not_hold() -> None:
+    assert rooms.holds(run())
+    assert not rooms.holds(run(deltas_each_s=18.9))
+    assert not rooms.holds(run(visible_ms_p99=151.0))
+    assert not rooms.holds(run(seen=98))
+    assert not rooms.holds(run(lost=1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(5_400, 5_000), (5_500, 5_500), (999, 0), (99_999, 8_000)]
+)
+def test_the_number_of_players_grows_until_it_does_not_hold(limit: int, expected: int) -> None:
+    assert rooms.capacity(lambda players: players <= limit, 1_000, 1_000, 8_000) == expected
+
+
+def test_an_unknown_contestant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        rooms.parsed(["--peers", "nobody"])
+    assert "nobody" in capsys.readouterr().err
+    assert rooms.parsed(["--peers"]).peers == [peer.name for peer in PEERS]
+
+
+# --- What cannot be had is withheld.
+
+
+def test_without_a_compiler_the_programs_are_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Withheld, match="no C compiler"):
+        native.built("load")
+
+
+def test_without_node_or_npm_their_peers_are_withheld(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(Withheld, match="node"):
+        PEERS[0].command(1, 10)
+    with pytest.raises(Withheld, match="npm"):
+        installed()
+
+
+def test_the_lock_pins_what_the_peers_ask_for() -> None:
+    folder = Path(rooms.__file__).parent / "peers"
+    asked = json.loads((folder / "package.json").read_text())["dependencies"]
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in asked} == asked
+    for place, package in packages.items():
+        assert not place or package["integrity"].startswith("sha512-"), place
+        assert "resolved" not in package, "no host is named: npm's own setting decides"
+
+
+# --- The game.
+
+
+def test_the_game_changes_in_every_tick_and_a_command_sets_one_field() -> None:
+    room: Room[Any] = Room(Beat(), 7)
+    room.tick(1, [i.Opened(b"", bytes(32), 0), i.Sat(1), i.Sat(2)])
+    assert room.next_due() == 2
+    out = room.tick(2, [])
+    assert out.shared is not None
+    body = b"\x92\x01\xce\x40\x00\x00\x01"
+    room.tick(3, [], [i.Commanded(1, 1, 0, body, body_digest(body), room.decode(body))])
+    assert room.state.players[1].value == 0x40000001
+    assert room.state.beat == 2
+    room.tick(4, [i.Lost(0), i.Lost(1)])
+    assert room.next_due() is None
+
+
+# --- The programs, and servers under them.
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["load", "fanout"])
+def test_a_program_compiles_without_a_warning_and_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    program = native.built(name, "-Werror", "-O0")
+    made_ns = program.stat().st_mtime_ns
+    assert native.built(name, "-Werror", "-O0").stat().st_mtime_ns == made_ns
+    with pytest.raises(Withheld, match="does not compile"):
+        native.built(name, "--no-such-flag")
+
+
+@needs_compiler
+@needs_two_cores
+def test_both_senders_reach_everybody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    flags = ["--connections", "20", "--hz", "20", "--runs", "1", "--duration", "0.5"]
+    assert fanout.main([*flags, "--ways", "edge,write", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert [one["sender"] for one in report["fanout"]] == [fanout.LIMIT, "edge", "write"]
+    for one in report["fanout"]:
+        assert 300 <= one["frames_s"]["median"] <= 500, one
+    assert "withheld" not in report
+    assert "ratio" in capsys.readouterr().out
+    assert len(payload_of(200)) == 200
+
+
+@needs_compiler
+@needs_two_cores
+def test_players_of_a_room_see_their_commands_in_its_updates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    flags = ["--players", "20", "--stores", "memory", "--peers", "websockets", "--rate", "10"]
+    flags += ["--duration", "1", "--warm", "0.2", "--json", str(path)]
+    assert rooms.main(flags) == 0
+    report = json.loads(path.read_text())
+    assert [one["contestant"] for one in report["runs"]] == ["ours, memory", "websockets"]
+    for one in report["runs"]:
+        assert one["commands"] == one["seen"] > 100
+        assert one["rate"] > 0.8
+        assert 0 < one["visible_ms_p50"] < 500
+        assert one["lost"] == 0
+    assert report["withheld"] == {}
+    assert "µs an update" in capsys.readouterr().out
+
+
+@needs_compiler
+@needs_two_cores
+async def test_a_server_that_turns_players_away_is_told() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        flags = ["--port", str(port), "--connections", "1", "--duration", "1"]
+        cores = Cores(*sorted(os.sched_getaffinity(0))[:2])
+        with pytest.raises(Withheld, match="503"):
+            await asyncio.to_thread(played, flags, os.getpid(), cores)
