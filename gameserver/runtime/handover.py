@@ -31,7 +31,7 @@ class Handover:
         self._news.set()
 
     async def rest(self, shards: Collection[int]) -> bool:
-        """Stop the rooms of shards after a tick, and store them; false if storage is too slow.
+        """Stop the rooms of shards after a tick, and store them; false if that cannot be done now.
 
         A room that is opened while they rest does not tick either.
         """
@@ -44,10 +44,9 @@ class Handover:
                 while any(opened.in_flight and not opened.gone for opened in rooms):
                     self._news.clear()
                     await self._news.wait()
-                await self._snapshots.save_all([one for one in rooms if not one.gone])
+                return await self._snapshots.save_all([one for one in rooms if not one.gone])
         except TimeoutError:
             return False
-        return True
 
     def go_on(self, shards: Collection[int]) -> None:
         """Let the rooms tick again: nobody else has taken them."""

@@ -48,6 +48,7 @@ class Snapshots:
         # Bounded by WAITING_MAX; when full no new snapshot is taken.
         self._waiting: deque[Taken] = deque()
         self._wake = asyncio.Event()
+        self._storing = asyncio.Lock()
         self._slot_ns = 0
         self._spent_ns = 0
 
@@ -84,19 +85,32 @@ class Snapshots:
             await self.flush()
 
     async def flush(self) -> None:
-        """Store all that waits now."""
-        while self._waiting:
-            count = min(len(self._waiting), ROWS_AT_ONCE)
-            await self._save([self._waiting.popleft() for _ in range(count)])
+        """Store all that waits now, after what is being stored already."""
+        async with self._storing:
+            while self._waiting:
+                count = min(len(self._waiting), ROWS_AT_ONCE)
+                await self._store_some([self._waiting.popleft() for _ in range(count)])
 
-    async def save_all(self, rooms: list[OpenRoom]) -> None:
-        """Store the state of these rooms as it is; to be called when nothing ticks any more."""
+    async def save_all(self, rooms: list[OpenRoom]) -> bool:
+        """Store the state of these rooms as it is; false if that failed for any.
+
+        To be called when none of them ticks any more.
+        """
         for opened in rooms:
             if opened.room.entry_number > opened.snapshot_number:
                 self._waiting.append(self._take(opened))
         await self.flush()
+        return all(one.snapshot_number == one.room.entry_number for one in rooms if not one.gone)
 
-    async def _save(self, taken: list[Taken]) -> None:
+    async def _store_some(self, taken: list[Taken]) -> None:
+        is_stored = False
+        try:
+            is_stored = await self._save(taken)
+        finally:
+            for one in () if is_stored else taken:  # Whoever needs it takes it again.
+                one.opened.snapshot_number = min(one.opened.snapshot_number, one.number - 1)
+
+    async def _save(self, taken: list[Taken]) -> bool:
         marks: dict[int, ShardMark] = {}
         for one in taken:
             owned = self._keeper.owned.get(one.opened.row.shard)
@@ -111,8 +125,9 @@ class Snapshots:
                 await self._store.save_snapshots(rows, list(marks.values()), self.ring_ticks)
         except (StorageError, TimeoutError) as error:
             log.warning("snapshots_not_stored", count=len(rows), error=repr(error))
-            return
+            return False
         self._metrics.snapshots_total += len(rows)
+        return True
 
     def _rows(self, taken: list[Taken]) -> list[SnapshotRow]:
         return [

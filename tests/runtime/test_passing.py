@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from persistence.interfaces import StorageUnavailable
+from persistence.interfaces import SnapshotRow, StorageUnavailable
 from persistence.ownership import ShardMark
-from tests.runtime.cluster_rig import SHARDS, world_running
+from tests.runtime.cluster_rig import SHARDS, Member, world_running
+from tests.runtime.pots import Put
+from tests.runtime.rig import Eyes, room_row
 from tests.virtual import virtual
 
 
@@ -37,3 +39,66 @@ async def test_a_shard_whose_passing_was_not_answered_can_be_passed_to_somebody_
             await first.cluster.rid.wait()
         assert len(third.owned) == SHARDS
         assert third.rig.node.metrics.takeovers_total["takeover"] == 0, "all was handed over"
+
+
+async def _played(member: Member) -> Eyes:
+    """Let somebody play in room 1."""
+    row = await member.rig.store.create_room(room_row(1))
+    assert row is not None
+    await member.rig.until(lambda: len(member.owned) == SHARDS)
+    ann = Eyes(101)
+    assert await member.rig.join(row, ann) is None
+    assert (await member.rig.done(row, ann, 1, Put(1))).accepted
+    return ann
+
+
+async def _is_stored_whole(member: Member) -> bool:
+    stored = await member.rig.store.snapshots(1)
+    return bool(stored) and stored[0].number == member.rig.node.host.rooms[1].room.entry_number
+
+
+@virtual
+async def test_rooms_that_could_not_be_stored_whole_are_not_at_rest_and_are_stored_again() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await _played(first)
+        saving = world.store.save_snapshots
+
+        async def fail(*_: object) -> None:
+            raise StorageUnavailable("away")
+
+        world.store.save_snapshots = fail  # type: ignore[method-assign, assignment]
+        handover = first.rig.node.handover
+        assert not await handover.rest({1})
+        handover.go_on({1})
+        world.store.save_snapshots = saving  # type: ignore[method-assign]
+        assert await handover.rest({1})
+        assert await _is_stored_whole(first)
+        handover.go_on({1})
+
+
+@virtual
+async def test_rooms_that_are_being_stored_already_are_at_rest_when_that_is_done() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        first.rig.node._snapshots.entries_between = 1
+        saving = world.store.save_snapshots
+
+        latest = 0
+
+        async def save_slowly(
+            rows: Sequence[SnapshotRow], marks: Sequence[ShardMark], keep_ticks: int
+        ) -> None:
+            nonlocal latest
+            latest = rows[-1].number
+            await asyncio.sleep(0.3)
+            await saving(rows, marks, keep_ticks)
+
+        world.store.save_snapshots = save_slowly  # type: ignore[method-assign]
+        await _played(first)
+        room = first.rig.node.host.rooms[1].room
+        await first.rig.until(lambda: latest == room.entry_number)
+        handover = first.rig.node.handover
+        assert await handover.rest({1})
+        assert await _is_stored_whole(first)
+        handover.go_on({1})
