@@ -38,6 +38,7 @@ class Backlog:
         self.on_listed: Callable[[Collection[RoomRow]], None] = lambda rows: None
         # Bounded: no shard stands here twice.
         self._shards: set[int] = set()
+        self._under_way: set[int] = set()
         self._wake = asyncio.Event()
 
     def add(self, shards: Collection[int]) -> None:
@@ -46,13 +47,18 @@ class Backlog:
         if self._shards:
             self._wake.set()
 
+    def has(self, shard: int) -> bool:
+        """Tell whether there may be rooms of a shard that were not opened yet."""
+        return shard in self._shards or shard in self._under_way
+
     async def run(self) -> None:
         """Recover what comes, for ever."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            shards, self._shards = self._shards, set()
-            await self._recover_all(shards)
+            self._under_way, self._shards = self._shards, set()
+            await self._recover_all(self._under_way)
+            self._under_way = set()
 
     async def _recover_all(self, shards: set[int]) -> None:
         stored = await self._open_rows(shards)

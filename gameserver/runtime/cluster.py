@@ -143,6 +143,11 @@ class Cluster:
         record = self._able().get(name)
         return record is not None and not record.draining
 
+    def shares_rules(self, name: str) -> bool:
+        """Tell whether a node has the same games as this one, under the same rules."""
+        record = self._live().get(name)
+        return record is not None and record.rules == self.me.rules
+
     @property
     def unsure(self) -> tuple[str, ...]:
         """Return the names of nodes that live, and say that they cannot commit."""

@@ -163,7 +163,7 @@ class Moving:
             return False
         by_node: dict[str, list[int]] = defaultdict(list)
         for shard, name in self._due():
-            if shard in self._keeper.owned:
+            if shard in self._keeper.owned and not self._must_wait(shard, name):
                 by_node[name].append(shard)
         done = [await self._give(name, shards) for name, shards in by_node.items()]
         return cluster.is_draining and any(done)
@@ -178,6 +178,13 @@ class Moving:
         if not moves and self._clock.now_ns() - self._changed_ns >= LOADS_SETTLE_NS:
             moves = relief(*view, rooms)
         return moves
+
+    def _must_wait(self, shard: int, name: str) -> bool:
+        """Tell whether a shard has rooms that are not open, and would be set aside there.
+
+        Under other rules a room goes on only from a state that was stored whole.
+        """
+        return self._node.backlog.has(shard) and not self._cluster.shares_rules(name)
 
     async def _give(self, name: str, shards: list[int]) -> bool:
         handover = self._node.handover

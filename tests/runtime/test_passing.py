@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from persistence.interfaces import SnapshotRow, StorageUnavailable
+from persistence.interfaces import INTEGER_MAX, SnapshotRow, StorageUnavailable
 from persistence.ownership import ShardMark
 from tests.runtime.cluster_rig import SHARDS, Member, world_running
 from tests.runtime.pots import Put
@@ -102,3 +102,28 @@ async def test_rooms_that_are_being_stored_already_are_at_rest_when_that_is_done
         assert await handover.rest({1})
         assert await _is_stored_whole(first)
         handover.go_on({1})
+
+
+@virtual
+async def test_who_has_newer_rules_is_given_no_room_that_was_not_opened_yet() -> None:
+    async with world_running() as world:
+        assert await world.store.create_room(room_row(1)) is not None
+        reading, can_read = world.store.snapshots, asyncio.Event()
+
+        async def read_later(
+            room_id: int, until_tick: int = INTEGER_MAX
+        ) -> tuple[SnapshotRow, ...]:
+            await can_read.wait()
+            return await reading(room_id, until_tick)
+
+        world.store.snapshots = read_later  # type: ignore[method-assign]
+        older = await world.start("a", rules_version=1)
+        await older.rig.until(lambda: len(older.owned) == SHARDS)
+        newer = await world.start("b", rules_version=2)
+        older.cluster.drain()
+        await asyncio.sleep(3)
+        assert len(older.owned) == SHARDS, "what it has played would have to be done again"
+        can_read.set()
+        async with asyncio.timeout(3):
+            await older.cluster.rid.wait()
+        assert len(newer.owned) == SHARDS
