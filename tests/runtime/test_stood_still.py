@@ -5,31 +5,34 @@ from __future__ import annotations
 import asyncio
 
 from gameserver.runtime.node import Node, NodeSettings
+from gameserver.runtime.slots import SLOTS
 from protocol.messages import Full, Joined, Reply
-from tests.runtime.pots import Put
-from tests.runtime.rig import GAMES, SEALER, Eyes, FaultyStore, Rig, room_row
+from tests.runtime.rig import GAMES, SEALER, Eyes, FaultyStore, Rig
 from tests.runtime.test_taken_late import StillClock
 from tests.virtual import virtual
+
+SHARDS = 64
 
 
 @virtual
 async def test_who_comes_when_it_wakes_is_not_shown_what_was_true_before() -> None:
     clock, store = StillClock(1), FaultyStore()
-    node = Node(store, GAMES, SEALER, clock, NodeSettings("a", 64, 100, 600, 100, 600))
-    rig, ann, bob = Rig(store, node), Eyes(101), Eyes(102)
+    node = Node(store, GAMES, SEALER, clock, NodeSettings("a", SHARDS, 100, 600, 100, 600))
+    rig = Rig(store, node)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(node.run())
-        row = await store.create_room(room_row(1))
-        assert row is not None
         await node.take([1])
-        assert await rig.join(row, ann) is None
-        assert (await rig.done(row, ann, 1, Put(1))).accepted
-        await asyncio.sleep(0.61)  # Clocks have just been stored.
+        # One for each slot, whichever is the first after waking.
+        rows = [await rig.room(1 + number * SHARDS) for number in range(SLOTS)]
+        for row in rows:
+            assert await rig.join(row, Eyes(101)) is None
+        await asyncio.sleep(0.61)
         await store.take_shards("b", [1])
         clock.stand_still()
-        assert await node.host.join(row, bob, 7, watch=True) is None
+        late = [Eyes(102) for _ in rows]
+        for row, eyes in zip(rows, late, strict=True):
+            assert await node.host.join(row, eyes, 1, watch=True) is None
         await rig.beats(20)
-        assert not bob.of(Joined)
-        assert not bob.of(Full)
-        assert bob.of(Reply), "it is told to ask again"
+        assert not any(eyes.of(Joined) or eyes.of(Full) for eyes in late)
+        assert all(eyes.of(Reply) for eyes in late), "they are told to ask again"
         running.cancel()
