@@ -483,8 +483,9 @@ static double spread_ms(void) {
     return quantile_ms(&spread, 0.99);
 }
 
-static void report(double seconds, double cpu_share) {
-    printf("{\"event\": \"report\", \"seconds\": %.3f, \"connections\": %d, ", seconds, wanted);
+static void report(double ramp_s, double seconds, double cpu_share) {
+    printf("{\"event\": \"report\", \"connections\": %d, \"ramp_s\": %.3f, \"seconds\": %.3f, ",
+           wanted, ramp_s, seconds);
     printf("\"deltas_each_s\": %.3f, \"deltas_each_s_worst\": %.3f, \"deltas\": %llu, ",
            (double)told.deltas / wanted / seconds, worst_rate(seconds),
            (unsigned long long)told.deltas);
@@ -547,8 +548,8 @@ int main(int argc, char **argv) {
     epoll = epoll_create1(0);
     int64_t ramp_ns = now_ns();
     connect_all();
-    printf("{\"event\": \"ready\", \"ramp_s\": %.3f}\n", (double)(now_ns() - ramp_ns) / 1e9);
-    fflush(stdout);
+    double ramp_s = (double)(now_ns() - ramp_ns) / 1e9;
+    say("ready");
 
     int64_t from_ns = now_ns() + (int64_t)(warm_s * 1e9);
     while (now_ns() < from_ns) turn(1);
@@ -562,6 +563,6 @@ int main(int argc, char **argv) {
     say("end");
     int64_t drained_ns = end_ns + DRAIN_NS;
     while (rate > 0 && plays && now_ns() < drained_ns) turn(1);
-    report(seconds, cpu_share);
+    report(ramp_s, seconds, cpu_share);
     return 0;
 }
