@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gameserver.operating_cluster import shard_told
+from gameserver.operating_cluster import node_told, shard_told
+from persistence.directory import ClusterView, NodeRecord
 from persistence.ownership import NOBODY, ShardOwner
 
 
@@ -41,3 +42,19 @@ def test_a_lease_that_is_not_the_owners_is_a_difference(
     owner: ShardOwner | None, leases: dict[int, str] | None, differs: bool
 ) -> None:
     assert shard_told(7, owner, leases)["differs"] is differs
+
+
+@pytest.mark.parametrize(
+    ("weight", "draining", "drains", "state"),
+    [
+        (1, False, frozenset(), "serving"),
+        (0, False, frozenset(), "cannot commit"),
+        (1, False, frozenset({"a"}), "asked to drain"),
+        (0, True, frozenset({"a"}), "draining"),
+    ],
+)
+def test_a_node_is_told_with_what_it_can_do(
+    weight: int, draining: bool, drains: frozenset[str], state: str
+) -> None:
+    record = NodeRecord("a", "a1", "ws://a/ws", "a:1", weight, 0, 0, 0, (), 0, draining)
+    assert node_told(record, ClusterView((record,), drains=drains))["state"] == state
