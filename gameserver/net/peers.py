@@ -198,7 +198,8 @@ class PeerLinks:
         """Forget somebody."""
         if guest in self._strangers:
             del self._strangers[guest]
-            if self._stopped.is_set():
+            # Who says nothing looks whether somebody is here, as we do ourselves when we start.
+            if self._stopped.is_set() or not guest.socket.has_heard:
                 return
             self.strangers_refused += 1
             # Once is enough for whoever set up a node; the log is not for anybody to fill.
