@@ -136,6 +136,7 @@ async def _serve(config: Config) -> int:
                 if net.relay is not None:
                     member.cluster.on_news += (net.relay.look, member.admits_nodes_to(net.edge))
                 member.cluster.on_drain = told.set
+                member.cluster.on_cut_off = net.send_away
                 member.cluster.connections = lambda: net.connections
                 await stack.enter_async_context(member.joined(net.port, cluster, tasks))
                 await net.share()

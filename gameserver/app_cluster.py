@@ -110,6 +110,7 @@ class Membership:
         self.cluster = Cluster(parts.node, self._directory, self._links, parts.clock, identity)
         self._moving = Moving(self.cluster, parts.store, parts.clock)
         self._showcase = Showcase(self._directory, parts.lobby, parts.clock)
+        self.cluster.hears_others = lambda: self._links.are_heard
         self.cluster.is_relaying = config.route == "relay"
         parts.node.is_alone = False
         parts.accounts.node = name

@@ -122,9 +122,6 @@ class PeerSocket(asyncio.Protocol):
     def __init__(self, clock: Clock, taker: Taker) -> None:
         self.bytes_max = HANDSHAKE_BYTES_MAX
         self.is_closed = False
-        self.has_heard = False  # Anything at all.
-        # Anybody can connect and say what is wrong: the log is not for them to fill.
-        self.is_strangers = False
         self._clock = clock
         self._taker = taker
         self._transport: asyncio.Transport | None = None
@@ -172,7 +169,6 @@ class PeerSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what was read."""
-        self.has_heard = True
         self._unread += data
         self._read()
 
@@ -189,8 +185,7 @@ class PeerSocket(asyncio.Protocol):
                     return
                 self._taker.take(_message(self._take_frame()))
         except Broken as error:
-            tell = log.debug if self.is_strangers else log.info
-            tell("peer_link_refused", cause=str(error))
+            log.info("peer_link_refused", cause=str(error))
             self.close()
         except Exception:
             # A mistake of ours in what one message does must not touch the other links.

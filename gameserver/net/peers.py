@@ -92,6 +92,11 @@ class PeerLinks:
         return frozenset(name for name, link in self._links.items() if link.is_linked)
 
     @property
+    def are_heard(self) -> bool:
+        """Tell whether any other node answers, if there are any."""
+        return not self._links or any(link.is_answered for link in self._links.values())
+
+    @property
     def addresses(self) -> frozenset[str]:
         """Return from where nodes have connected, as `limits.address_group` counts addresses."""
         places = (guest.socket.address for guest in self._guests.values())
@@ -198,8 +203,7 @@ class PeerLinks:
         """Forget somebody."""
         if guest in self._strangers:
             del self._strangers[guest]
-            # Who says nothing looks whether somebody is here, as we do ourselves when we start.
-            if self._stopped.is_set() or not guest.socket.has_heard:
+            if self._stopped.is_set():
                 return
             self.strangers_refused += 1
             # Once is enough for whoever set up a node; the log is not for anybody to fill.
@@ -248,6 +252,11 @@ class Link:
     def is_linked(self) -> bool:
         """Whether the link stands."""
         return self._visit is not None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the link stands, and the last ping but one was answered."""
+        return self._visit is not None and self._visit.unanswered < 2
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin."""

@@ -135,6 +135,10 @@ class NetServer:
             if connection.is_open:
                 connection.send(told)
 
+    def send_away(self) -> None:
+        """Let everybody go to another node at once; whoever finds none may come again."""
+        self.listener.send_away()
+
     def refuse(self) -> None:
         """Let nobody in any more; who is connected stays."""
         self.edge.admission.is_draining = True

@@ -77,7 +77,8 @@ class Cluster:
     """This node among the others.
 
     All of ``on_news`` are called when there is news of who is there or who has what, ``on_urls``
-    when players should know other addresses, ``on_drain`` when an operator asked this node to go.
+    when players should know other addresses, ``on_drain`` when an operator asked this node to go,
+    ``on_cut_off`` again and again for as long as this node can do nothing for anybody.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Cluster:
         self.on_news: list[Callable[[], None]] = []
         self.on_urls: Callable[[tuple[str, ...]], None] = _ignore
         self.on_drain: Callable[[], None] = _ignore
+        self.on_cut_off: Callable[[], None] = _ignore
         self.connections: Callable[[], int] = lambda: 0
+        self.hears_others: Callable[[], bool] = lambda: True
         self._clock = clock
         self._started_ms = clock.wall_ms()
         self.deaths = Deaths(clock)
@@ -208,6 +211,8 @@ class Cluster:
                     log.warning("directory_lost", error=repr(error))
                 self.is_current = False
             self._measure()
+            if self._is_unsure and not (self.is_current or self.hears_others()):
+                self.on_cut_off()  # Nobody can tell us any more where our rooms go on.
 
     def announce_as(self, url: str, peer: str) -> None:
         """Learn under which addresses this node is reached."""

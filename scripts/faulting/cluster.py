@@ -19,7 +19,7 @@ from scripts.faulting.servers import Server
 from scripts.redis_server import RedisServer
 
 SETTLED_S = 60.0
-STEADY_S = 1.5  # For so long nothing may move before it is said that nothing moves any more.
+STEADY_S = 1.0  # For so long nothing may move before it is said that nothing moves any more.
 NEWS_S = 60.0
 POLL_S = 0.02
 UNEVEN_MAX = 4  # Shards that one node may have more than another in a cluster that has settled.

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gameserver.net.http_log import http_log
+from protocol.closes import CloseCode
 from protocol.messages import Ping, ServerPong
 from tests.net.rig import Peer, Rig, free_port, upgrade_request
 
@@ -218,6 +219,14 @@ async def test_drain_says_goodbye_to_all_over_time_and_lets_nobody_in(rig: Rig) 
     assert rig.server.connections == 0
     assert await status_of(rig, upgrade_request()) == b"503"
     assert rig.server.edge.counters.handshakes_refused == {"draining": 1}
+
+
+async def test_who_is_sent_away_is_to_go_elsewhere_and_others_may_still_come(rig: Rig) -> None:
+    ann = await rig.player("ann")
+    rig.server.send_away()
+    assert await ann.close_code() == CloseCode.MOVED
+    assert rig.server.edge.counters.closes == {"4600": 1}
+    await rig.player("bob")
 
 
 async def test_drain_does_not_wait_for_who_does_not_answer(rig: Rig) -> None:

@@ -435,10 +435,15 @@ async def test_a_lost_link_that_can_be_made_again_is_no_death() -> None:
 
 async def test_silence_is_no_death_and_is_told_as_unreachable() -> None:
     async with Node("a", times=IMPATIENT) as a, Puppet() as b:
+        assert a.links.are_heard, "there are none who could be"
         a.follow(b)
+        assert not a.links.are_heard
         await b.answered_visit()
         await until(lambda: a.links.linked == {"b"})
+        assert a.links.are_heard
         with capture_logs() as logs:
+            await until(lambda: not a.links.are_heard)
+            assert a.links.linked == {"b"}, "it is noticed before the link is given up"
             await until(lambda: a.links.unreachable == {"b"})
             await b.visit()  # It tries again, and is not answered again.
             await b.visit()
@@ -741,30 +746,6 @@ async def test_a_stranger_that_begins_with_anything_else_is_cut_off(payload: byt
         wire.frame(payload)
         assert await wire.is_cut()
         assert a.heard == []
-
-
-async def test_who_only_looks_whether_somebody_is_there_is_not_told_of() -> None:
-    async with Node("a") as a:
-        with capture_logs() as logs:
-            async with connected(a.port):
-                pass
-            async with connected(a.port) as wire:
-                wire.raw(b"\0\0\0\1\xc1")
-                assert await wire.is_cut()
-        assert a.links.strangers_refused == 1, "the one that said something"
-        assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
-            "peer_stranger_refused"
-        ]
-
-
-async def test_strangers_do_not_fill_the_log() -> None:
-    async with Node("a") as a:
-        with capture_logs() as logs:
-            for _ in range(5):
-                async with connected(a.port) as wire:
-                    wire.raw(b"\0\0\0\1\xc1")
-                    assert await wire.is_cut()
-        assert len([line for line in logs if line["log_level"] != "debug"]) == 1
 
 
 async def test_a_stranger_may_not_even_announce_a_long_message() -> None:

@@ -133,6 +133,7 @@ class World:
         rules = (("pots", rules_version),)
         identity = Identity(name, instance, f"ws://{name}/ws", f"{name}:1", rules)
         cluster = Cluster(node, directory, links, clock, identity)
+        cluster.hears_others = lambda: not links.are_cut
         moving = Moving(cluster, cast(Store, way), clock)
         member = Member(Rig(self.store, node), cluster, links, directory, way, moving)
         await directory.start("cluster")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -104,6 +105,28 @@ async def test_who_is_cut_off_from_storage_alone_says_so_and_others_take_over() 
         lame.way.is_cut = False
         await world.settled()
         assert lame.owned
+
+
+@virtual
+async def test_who_is_cut_off_from_all_but_its_players_sends_them_away_and_no_other_does() -> None:
+    async with world_running() as world:
+        sent: list[str] = []
+        for name in ("a", "b", "c"):
+            member = await world.start(name)
+            member.cluster.on_cut_off = partial(sent.append, name)
+        await world.settled()
+        lame = world.members["a"]
+        lame.way.is_cut = lame.directory.is_away = True
+        await asyncio.sleep(4)
+        assert sent == [], "it hears the others, who tell it what they take"
+        lame.links.are_cut = True
+        await asyncio.sleep(1)
+        assert set(sent) == {"a"}
+        lame.way.is_cut = lame.directory.is_away = lame.links.are_cut = False
+        await asyncio.sleep(2)
+        sent.clear()
+        await world.settled()
+        assert (sent, bool(lame.owned)) == ([], True)
 
 
 @virtual
