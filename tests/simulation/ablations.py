@@ -47,16 +47,10 @@ from persistence.memory_ledger import Ledger
 from persistence.sealing import Sealer
 from protocol import codec
 from protocol.client.commands import Commands
+from tests.simulation.ablating import Ablation, put
+from tests.simulation.ablations_nodes import NODE_ABLATIONS
 
-Ablation = Callable[[ExitStack], None]
 UNKNOWN = (StorageUnavailable, TimeoutError)
-
-
-def _set(stack: ExitStack, where: Any, name: str, value: Any) -> Any:
-    """Replace an attribute; return what was there."""
-    before = getattr(where, name)
-    stack.enter_context(patch.object(where, name, value))
-    return before
 
 
 # --- The fence, the batch, and what is unknown.
@@ -64,8 +58,8 @@ def _set(stack: ExitStack, where: Any, name: str, value: Any) -> Any:
 
 def no_fence(stack: ExitStack) -> None:
     """Storage lets an older owner write."""
-    _set(stack, MemoryStore, "_epoch", lambda self, shard: 0)
-    _set(stack, MemoryStore, "_is_behind", lambda self, mark: False)
+    put(stack, MemoryStore, "_epoch", lambda self, shard: 0)
+    put(stack, MemoryStore, "_is_behind", lambda self, mark: False)
 
 
 def _make_durable_after(stack: ExitStack, is_early: Callable[[Any], bool]) -> None:
@@ -84,7 +78,7 @@ def _make_durable_after(stack: ExitStack, is_early: Callable[[Any], bool]) -> No
         finally:
             self.release = told
 
-    before = _set(stack, Committer, "_make_durable", make_durable)
+    before = put(stack, Committer, "_make_durable", make_durable)
 
 
 def told_before_commit(stack: ExitStack) -> None:
@@ -105,7 +99,7 @@ def new_batch_id_on_retry(stack: ExitStack) -> None:
                 batch = replace(batch, batch_id=self._batch_id())
             await asyncio.sleep(committer.RETRY_FIRST_S)
 
-    _set(stack, Committer, "_sent_until_known", sent)
+    put(stack, Committer, "_sent_until_known", sent)
 
 
 def nothing_is_idempotent(stack: ExitStack) -> None:
@@ -123,10 +117,10 @@ def nothing_is_idempotent(stack: ExitStack) -> None:
         self.holds.pop(hold.reference, None)
         return ruled(self, hold)
 
-    before = _set(stack, MemoryStore, "__init__", init)
-    _set(stack, MemoryStore, "_is_behind", lambda self, mark: False)
-    _set(stack, MemoryStore, "_check_journal", lambda self, batch: None)
-    ruled = _set(stack, Ledger, "_rule", rule)
+    before = put(stack, MemoryStore, "__init__", init)
+    put(stack, MemoryStore, "_is_behind", lambda self, mark: False)
+    put(stack, MemoryStore, "_check_journal", lambda self, batch: None)
+    ruled = put(stack, Ledger, "_rule", rule)
 
 
 def unknown_is_failed(stack: ExitStack) -> None:
@@ -145,9 +139,9 @@ def unknown_is_failed(stack: ExitStack) -> None:
         with suppress(*UNKNOWN):
             await clocks(self)
 
-    before = _set(stack, Committer, "_make_durable", make_durable)
-    clocks = _set(stack, Committer, "_store_clocks", store_clocks)
-    _set(stack, Committer, "_sent_until_known", sent)
+    before = put(stack, Committer, "_make_durable", make_durable)
+    clocks = put(stack, Committer, "_store_clocks", store_clocks)
+    put(stack, Committer, "_sent_until_known", sent)
 
 
 def unknown_is_committed(stack: ExitStack) -> None:
@@ -162,7 +156,7 @@ def unknown_is_committed(stack: ExitStack) -> None:
             granted = tuple(Verdict(hold.reference, Ruling.GRANTED) for hold in batch.holds)
             return CommitAnswer(verdicts=granted)
 
-    _set(stack, Committer, "_sent_until_known", sent)
+    put(stack, Committer, "_sent_until_known", sent)
 
 
 def head_unchecked(stack: ExitStack) -> None:
@@ -176,13 +170,13 @@ def head_unchecked(stack: ExitStack) -> None:
                 raise Poisoned(f"entry {row.number} follows entry {before}")
             last[row.room_id] = row.number
 
-    _set(stack, MemoryStore, "_is_behind", lambda self, mark: False)
-    _set(stack, MemoryStore, "_check_journal", check_journal)
+    put(stack, MemoryStore, "_is_behind", lambda self, mark: False)
+    put(stack, MemoryStore, "_check_journal", check_journal)
 
 
 def chain_not_advanced(stack: ExitStack) -> None:
     """A node forgets where its shards' journals stand."""
-    _set(stack, ShardKeeper, "advance", lambda self, mark: None)
+    put(stack, ShardKeeper, "advance", lambda self, mark: None)
 
 
 def head_signed_too_early(stack: ExitStack) -> None:
@@ -206,8 +200,8 @@ def head_signed_too_early(stack: ExitStack) -> None:
             for owned, (head, link) in held.items():
                 owned.head, owned.link = head, link
 
-    before = _set(stack, ShardKeeper, "mark", mark)
-    signed = _set(stack, HeadSigner, "sign", sign)
+    before = put(stack, ShardKeeper, "mark", mark)
+    signed = put(stack, HeadSigner, "sign", sign)
 
 
 def poisoned_batch_dropped(stack: ExitStack) -> None:
@@ -217,7 +211,7 @@ def poisoned_batch_dropped(stack: ExitStack) -> None:
         rooms = list(dict.fromkeys(work.opened for work in works))
         self.set_aside(rooms[0], f"commit refused: {error}")
 
-    _set(stack, Committer, "_split", split)
+    put(stack, Committer, "_split", split)
 
 
 # --- Exactly once, and undoing.
@@ -229,17 +223,17 @@ def no_window(stack: ExitStack) -> None:
     def keep(self: Any, number: int, digest: bytes, code: int, tick: int) -> None:
         self.highest = max(self.highest, number)
 
-    _set(stack, Window, "keep", keep)
+    put(stack, Window, "keep", keep)
 
 
 def no_undo(stack: ExitStack) -> None:
     """A command that fails half-way leaves what it wrote."""
-    _set(stack, ChangeLog, "undo_to", lambda self, mark: None)
+    put(stack, ChangeLog, "undo_to", lambda self, mark: None)
 
 
 def rollback_empty(stack: ExitStack) -> None:
     """A bet whose hold was refused stays where it is."""
-    _set(stack, commands.Bet, "rollback", lambda self, room, seat, reference: None)
+    put(stack, commands.Bet, "rollback", lambda self, room, seat, reference: None)
 
 
 def deferred_and_done(stack: ExitStack) -> None:
@@ -248,7 +242,7 @@ def deferred_and_done(stack: ExitStack) -> None:
     def take_commands(self: Any) -> list[Any]:
         return list(self.commands)
 
-    _set(stack, Inbox, "take_commands", take_commands)
+    put(stack, Inbox, "take_commands", take_commands)
 
 
 def echo_before_commit(stack: ExitStack) -> None:
@@ -264,12 +258,12 @@ def echo_before_commit(stack: ExitStack) -> None:
             work.output.echoes = []
         return work
 
-    before = _set(stack, RoomHost, "_tick", tick)
+    before = put(stack, RoomHost, "_tick", tick)
 
 
 def holds_assumed_granted(stack: ExitStack) -> None:
     """Nobody looks at what the wallet has ruled."""
-    _set(stack, release, "code_of", lambda verdict: 0)
+    put(stack, release, "code_of", lambda verdict: 0)
 
 
 def numbers_not_kept_apart(stack: ExitStack) -> None:
@@ -279,17 +273,17 @@ def numbers_not_kept_apart(stack: ExitStack) -> None:
         self._next_number = max(self._next_number, highest_number + 1)
         before(self, highest_number)
 
-    before = _set(stack, Commands, "resume", resume)
+    before = put(stack, Commands, "resume", resume)
 
 
 def no_pause(stack: ExitStack) -> None:
     """Rooms go on ticking, however long a commit takes."""
-    _set(stack, Committer, "is_full", False)
+    put(stack, Committer, "is_full", False)
 
 
 def no_rate_limit(stack: ExitStack) -> None:
     """A connection may send as many commands as it likes."""
-    _set(stack, Bucket, "take", lambda self, now_ns: 0)
+    put(stack, Bucket, "take", lambda self, now_ns: 0)
 
 
 # --- Recovery.
@@ -301,7 +295,7 @@ def snapshot_place_unchecked(stack: ExitStack) -> None:
     async def check_place(self: Any, room: Any) -> None:
         return None
 
-    _set(stack, Recovery, "_check_place", check_place)
+    put(stack, Recovery, "_check_place", check_place)
 
 
 def dice_not_in_snapshot(stack: ExitStack) -> None:
@@ -316,7 +310,7 @@ def dice_not_in_snapshot(stack: ExitStack) -> None:
         finally:
             dice.__dict__["position"] = position
 
-    before = _set(stack, Snapshots, "_take", take)
+    before = put(stack, Snapshots, "_take", take)
 
 
 def snapshot_hash_unchecked(stack: ExitStack) -> None:
@@ -330,7 +324,7 @@ def snapshot_hash_unchecked(stack: ExitStack) -> None:
             raise snapshot.BadSnapshot(repr(error)) from error
         return snapshot.load(game, data)
 
-    _set(stack, recovery, "loaded", loaded)
+    put(stack, recovery, "loaded", loaded)
 
 
 def seal_identity_ignored(stack: ExitStack) -> None:
@@ -342,8 +336,8 @@ def seal_identity_ignored(stack: ExitStack) -> None:
     def open_any(self: Any, data: bytes, identity: bytes) -> Any:
         return opened(self, data, b"")
 
-    sealed = _set(stack, Sealer, "seal", seal)
-    opened = _set(stack, Sealer, "open", open_any)
+    sealed = put(stack, Sealer, "seal", seal)
+    opened = put(stack, Sealer, "open", open_any)
 
 
 def replay_digest_unchecked(stack: ExitStack) -> None:
@@ -359,7 +353,7 @@ def replay_digest_unchecked(stack: ExitStack) -> None:
         with patch.object(engine_ticking.Tick, "redo", Believing.redo):
             before(self, room, ring, row)
 
-    before = _set(stack, Recovery, "_replay_one", replay_one)
+    before = put(stack, Recovery, "_replay_one", replay_one)
 
 
 def verdicts_not_fetched(stack: ExitStack) -> None:
@@ -369,7 +363,7 @@ def verdicts_not_fetched(stack: ExitStack) -> None:
         with patch.object(opened.room, "pending_references", list):
             await before(self, opened)
 
-    before = _set(stack, Recovery, "_resume", resume)
+    before = put(stack, Recovery, "_resume", resume)
 
 
 def absence_not_recorded(stack: ExitStack) -> None:
@@ -381,7 +375,7 @@ def absence_not_recorded(stack: ExitStack) -> None:
             one for one in opened.inbox.inputs if type(one).__name__ != "Reopened"
         ]
 
-    before = _set(stack, Recovery, "_resume", resume)
+    before = put(stack, Recovery, "_resume", resume)
 
 
 def clock_not_stored(stack: ExitStack) -> None:
@@ -391,7 +385,7 @@ def clock_not_stored(stack: ExitStack) -> None:
         states = await before(self, *arguments)
         return tuple(replace(state, clock_tick=0) for state in states)
 
-    before = _set(stack, MemoryStore, "take_shards", take)
+    before = put(stack, MemoryStore, "take_shards", take)
 
 
 def clock_runs_through_outages(stack: ExitStack) -> None:
@@ -402,7 +396,7 @@ def clock_runs_through_outages(stack: ExitStack) -> None:
         for owned in self.owned.values():
             owned.offset_ticks += 100
 
-    before = _set(stack, ShardKeeper, "take", take)
+    before = put(stack, ShardKeeper, "take", take)
 
 
 # --- Who is shown what.
@@ -417,7 +411,7 @@ def two_connections_a_seat(stack: ExitStack) -> None:
         if older is not None and older is not viewer:
             opened.viewers[older] = seat
 
-    before = _set(stack, Audience, "enter", enter)
+    before = put(stack, Audience, "enter", enter)
 
 
 def resume_on_any_seat(stack: ExitStack) -> None:
@@ -426,7 +420,7 @@ def resume_on_any_seat(stack: ExitStack) -> None:
     def missed(self: Any, opened: Any, shown: Any) -> Any:
         return before(self, opened, replace(shown, since_tick=0))
 
-    before = _set(stack, Releaser, "_missed", missed)
+    before = put(stack, Releaser, "_missed", missed)
 
 
 def ring_floor_off_by_one(stack: ExitStack) -> None:
@@ -440,12 +434,12 @@ def ring_floor_off_by_one(stack: ExitStack) -> None:
         if dropped:
             self.floor_tick = dropped[-2] if len(dropped) > 1 else floor_tick
 
-    before = _set(stack, Ring, "keep", keep)
+    before = put(stack, Ring, "keep", keep)
 
 
 def left_seat_still_shown(stack: ExitStack) -> None:
     """Whoever gives up a seat goes on seeing what is shown there."""
-    _set(stack, Releaser, "_let_go", lambda self, opened, seat: None)
+    put(stack, Releaser, "_let_go", lambda self, opened, seat: None)
 
 
 def private_to_all(stack: ExitStack) -> None:
@@ -458,7 +452,7 @@ def private_to_all(stack: ExitStack) -> None:
             work.output.private = dict.fromkeys(opened.by_seat, shown) | private
         await before(self, opened, work)
 
-    before = _set(stack, Releaser, "_deliver", deliver)
+    before = put(stack, Releaser, "_deliver", deliver)
 
 
 # --- Money.
@@ -471,7 +465,7 @@ def payout_short(stack: ExitStack) -> None:
         due: int = paid(state, bet, hits)
         return due - 13 if due > 13 else due
 
-    paid = _set(stack, bets, "_payout_minor", payout)
+    paid = put(stack, bets, "_payout_minor", payout)
 
 
 def draw_not_from_seed(stack: ExitStack) -> None:
@@ -480,8 +474,8 @@ def draw_not_from_seed(stack: ExitStack) -> None:
     def draw(room: int, number: int, seed: bytes) -> Any:
         return drawn(room, number + 1, seed)
 
-    drawn = _set(stack, fair, "draw", draw)
-    _set(stack, fair, "verify", _verify_with(drawn))
+    drawn = put(stack, fair, "draw", draw)
+    put(stack, fair, "verify", _verify_with(drawn))
 
 
 def cancel_after_lock(stack: ExitStack) -> None:
@@ -494,7 +488,7 @@ def cancel_after_lock(stack: ExitStack) -> None:
                 return None
         return before(self, room, seat)
 
-    before = _set(stack, commands.Cancel, "validate", validate)
+    before = put(stack, commands.Cancel, "validate", validate)
 
 
 def commitment_not_kept(stack: ExitStack) -> None:
@@ -509,9 +503,9 @@ def commitment_not_kept(stack: ExitStack) -> None:
     def draw(room: int, number: int, seed: bytes) -> Any:
         return drawn(room, number, seed[::-1])
 
-    before = _set(stack, rounds, "_record", record)
-    drawn = _set(stack, fair, "draw", draw)
-    _set(stack, fair, "verify", _verify_with(drawn))
+    before = put(stack, rounds, "_record", record)
+    drawn = put(stack, fair, "draw", draw)
+    put(stack, fair, "verify", _verify_with(drawn))
 
 
 def _verify_with(draw: Any) -> Any:
@@ -548,6 +542,7 @@ ABLATIONS: dict[str, Ablation] = {
         *(two_connections_a_seat, left_seat_still_shown, resume_on_any_seat),
         *(ring_floor_off_by_one, private_to_all),
         *(payout_short, draw_not_from_seed, cancel_after_lock, commitment_not_kept),
+        *NODE_ABLATIONS,
     )
 }
 

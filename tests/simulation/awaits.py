@@ -23,7 +23,7 @@ AWAITS = (
     "runtime.recovery._check_place entries",
     "runtime.recovery._resume persons",
     "runtime.recovery._resume verdicts",
-    "runtime.recovery.newest_sound snapshots",
+    "runtime.recovery._newest_sound snapshots",
     "runtime.recovery.replay entries",
     "runtime.recovery.replay",
     "runtime.release._count_write",
@@ -50,15 +50,18 @@ SELDOM = (
     "runtime.opening.refill",
     "runtime.recovery._replay_until entries",
     "runtime.recovery._replay_until",
+    "runtime.snapshots.flush",
 )
 
 # Where only nodes of a cluster wait; the same campaign has had one die at each of these.
 NODE_AWAITS = (
     "app_cluster.cluster_id cluster",
     "app_cluster.cluster_id wall_ms",
+    "app_cluster.warn_if_unreachable",
     "net.peers._attempt",
     "net.peers._happens",
     "runtime.cluster._beat_once beat",
+    "runtime.committer._heard wall_ms",
     "runtime.cluster.run",
     "runtime.moving._claim take_leases",
     "runtime.moving._pass pass_leases",
@@ -74,6 +77,7 @@ NODE_SELDOM = (
     "net.peers._keep",
     "net.peers.run",
     "runtime.cluster.start",
+    "runtime.committer._heard",
     "runtime.cluster.leave leave",
     "runtime.handover.rest",
     "services.lobby._lines lines",

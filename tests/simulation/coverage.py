@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.simulation.awaits import AWAITS
+from tests.simulation.awaits import AWAITS, NODE_AWAITS
+from tests.simulation.directory import Loss
 from tests.simulation.nemesis import RARE, WEIGHTS
+from tests.simulation.nemesis_nodes import NODE_WEIGHTS
 from tests.simulation.store import Fate
 
-FAULTS = tuple(f"fault_{name}" for name in (*WEIGHTS, *RARE))
+FAULTS = tuple(f"fault_{name}" for name in (*WEIGHTS, *RARE, *NODE_WEIGHTS))
 STORAGE = (
     *(fate.value for fate in Fate),
     *("batch_repeated", "call_failed", "call_slow", "call_stalled", "call_lost", "poisoned"),
@@ -37,8 +39,28 @@ BRANCHES = (
     *("hold_granted", "hold_refused", "hold_settled", "hold_released"),
     *("answer_CommandDeferred", "answer_AnswerTimeout", "answer_RoomClosed"),
 )
-CRASHES = tuple(f"died_at {place}" for place in AWAITS)
-REQUIRED = (*FAULTS, *STORAGE, *BRANCHES, *CRASHES)
+NODES = (
+    # The directory, lost in each way and found again.
+    *(loss.value for loss in Loss),
+    *("directory_call_lost", "directory_answer_lost", "directory_call_failed"),
+    *("directory_restarted_empty", "log_directory_lost", "log_directory_found"),
+    *("log_index_not_written", "log_drain_asked", "log_leave_not_heard"),
+    # Who is there.
+    *("node_started_twice", "machine_lost", "log_member_not_started", "log_member_ended"),
+    *("log_peer_linked", "log_peer_died", "log_peer_unreachable", "log_node_died"),
+    # How shards come and go.
+    *("shard_taken_by_link", "shard_taken_by_lapse", "shard_taken_as_own"),
+    *("shards_by_free", "shards_by_takeover", "shards_by_handover", "log_shards_given"),
+    # Where handing over fails.
+    *("log_rooms_not_at_rest", "log_shards_not_passed", "log_leases_not_passed"),
+    *("log_taking_not_heard", "log_shards_not_taken", "log_shards_not_given"),
+    # How players follow.
+    *("redirect_rightly", "redirect_wrongly", "client_redirects", "close_4600"),
+    *("moved_rightly", "moved_wrongly", "moved_nowhere", "client_moves"),
+    *("nodes_rolled_calmly", "calm_commands", "calm_resumed_gapless"),
+)
+CRASHES = tuple(f"died_at {place}" for place in (*AWAITS, *NODE_AWAITS))
+REQUIRED = (*FAULTS, *STORAGE, *BRANCHES, *NODES, *CRASHES)
 
 
 def missing(counts: Counter[str]) -> list[str]:

@@ -46,6 +46,7 @@ class Hub:
         self.away_until_s = 0.0
         self.slow_until_s = 0.0
         self.ahead_ms = 0
+        self.lost_s = 0.0  # When leases were last lost.
         self.links: dict[str, DirectoryLink] = {}
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
 
@@ -57,6 +58,11 @@ class Hub:
         """Return the way of a process to here, the same whenever it is asked for."""
         return self.links.setdefault(name, DirectoryLink(self, name))
 
+    def wipe(self) -> None:
+        """Know nothing any more."""
+        self.world.wipe()
+        self.lost_s = self.loop.time()
+
     def copy(self) -> DirectoryWorld:
         """Return all that is known, as a replica has it that is a little late."""
         return copy.deepcopy(self.world)
@@ -65,6 +71,7 @@ class Hub:
         """Know again what was known then: the replica has taken over."""
         for name in DirectoryWorld.__slots__:
             setattr(self.world, name, getattr(older, name))
+        self.lost_s = self.loop.time()
 
     def heal(self) -> None:
         """Let nothing be wrong any more."""

@@ -26,9 +26,11 @@ from protocol.messages import (
     Goodbye,
     Joined,
     Left,
+    Moved,
     Outcome,
     Outcomes,
     Private,
+    Redirect,
     Welcome,
 )
 from tests.simulation.network import Link
@@ -154,6 +156,8 @@ class History:
         self.violations: list[Violation] = []
         self.is_over = False
         self.is_forgetful = False
+        # Told where somebody was sent for a room: which, and the address, "" for anywhere.
+        self.on_led: Callable[[str, int, str], None] = lambda word, room, url: None
         self._ignored: set[str] = set()
         self._database = database
         self._trace = trace
@@ -170,6 +174,8 @@ class History:
             Deferred: self._deferred,
             Balance: self._balance,
             Goodbye: self._goodbye,
+            Redirect: self._led,
+            Moved: self._moved,
         }
 
     def violate(self, invariant: str, what: str) -> None:
@@ -307,6 +313,14 @@ class History:
 
     def _goodbye(self, _: Link, __: Notes, message: Goodbye, ___: bytes) -> None:
         self.goodbyes[message.close_code] += 1
+
+    def _led(self, _: Link, __: Notes, message: Redirect, ___: bytes) -> None:
+        self.on_led("redirect", message.room, message.url)
+
+    def _moved(self, _: Link, notes: Notes, message: Moved, __: bytes) -> None:
+        notes.seats.pop(message.room, None)
+        notes.ticks.pop(message.room, None)
+        self.on_led("moved", message.room, message.url)
 
     def _check_durable(self, link: Link, room: int, tick: int, what: str) -> None:
         if not self._database.is_durable(room, tick):

@@ -63,6 +63,7 @@ WEIGHTS = {
 REPERTOIRE_MIN = 6
 NOTICED_AFTER_S = 1.2  # When an operator sees that shards are not served.
 PLAYERS_STAY = 3  # Fewer than these, and nobody goes.
+THIEF = "thief"  # A node that takes shards and never serves them.
 RARE = {"database_regressed": 0.08, "entry_forged": 0.08}
 
 
@@ -285,7 +286,7 @@ class Nemesis:
         if not shards:
             return
         with contextlib.suppress(StopIteration):
-            database.take_shards("thief", sorted(shards)).send(None)
+            database.take_shards(THIEF, sorted(shards)).send(None)
         self.parts.restart_due_s = self.parts.loop.time() + NOTICED_AFTER_S
 
     # --- The network.

@@ -33,6 +33,7 @@ NODE_WEIGHTS = {
     "node_drained": 4,
     "drain_asked": 2,
     "died_passing": 4,
+    "passing_hindered": 3,
     "nodes_rolled": 1,
     "node_added": 2,
     "node_removed": 1,
@@ -89,7 +90,7 @@ class NodeNemesis(Nemesis):
         hub.away_until_s = self._now_s() + self._chance.choice((0.3, 1.0, 2.5, 5.0))
         if self._chance.random() < 0.4:
             self.parts.count("directory_restarted_empty")
-            hub.world.wipe()
+            hub.wipe()
 
     async def _directory_slow(self) -> None:
         self.nodes.hub.slow_until_s = self._now_s() + self._chance.uniform(0.5, 3.0)
@@ -99,7 +100,7 @@ class NodeNemesis(Nemesis):
         self.nodes.hub.losses += [loss] * self._chance.randrange(1, 5)
 
     async def _directory_wiped(self) -> None:
-        self.nodes.hub.world.wipe()
+        self.nodes.hub.wipe()
 
     async def _directory_stale(self) -> None:
         """Let a replica that is late take the directory's place."""
@@ -108,6 +109,7 @@ class NodeNemesis(Nemesis):
         self.nodes.hub.go_back(older)
 
     async def _directory_clock_jumps(self) -> None:
+        self.nodes.hub.lost_s = self._now_s()
         self.nodes.hub.ahead_ms += self._chance.choice((-3_600_000, -1_000, 1_500, 3_600_000))
 
     # --- What lies between a node and others.
@@ -199,6 +201,24 @@ class NodeNemesis(Nemesis):
     async def _died_passing(self) -> None:
         """Let a node die between two steps of passing shards on, or the one that gets them."""
         self.parts.doomed |= set(self._chance.sample(AFTER_PASSING, 2))
+        await self._node_drained()
+
+    async def _passing_hindered(self) -> None:
+        """Cut a node off in the moment in which its shards pass to another."""
+        kind, within_s = self._chance.choice(("directory", "answer", "peers")), 1.2
+
+        def hinder(node_name: str) -> None:
+            until_s = self._now_s() + within_s
+            for member in self.nodes.members:
+                if kind == "directory":
+                    self.nodes.hub.away_until_s = until_s
+                elif member.node_name == node_name and kind == "answer":
+                    member.link.deaf_until_s = until_s
+                elif member.node_name == node_name:
+                    for link in self.nodes.wires.of(member.process):
+                        link.go_silent()
+
+        self.parts.database.on_next_pass.append(hinder)
         await self._node_drained()
 
     async def _nodes_rolled(self) -> None:

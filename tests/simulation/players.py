@@ -158,7 +158,7 @@ class Player:
             return await self._world.dial(process, url)
 
         options = Options(
-            open_timeout_ms=20_000,
+            open_timeout_ms=6_000,
             dial_timeout_ms=3_000,
             answer_timeout_ms=5_000,
             close_timeout_ms=500,

@@ -114,6 +114,7 @@ class Database(MemoryStore):
         self.signed: list[SignedHead] = []
         self._poisoned_batches: set[int] = set()
         self.on_next_commit: list[Callable[[str], None]] = []
+        self.on_next_pass: list[Callable[[str], None]] = []
         self.on_next_snapshots: list[Callable[[], None]] = []
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
         self.on_take: OnTake = lambda node, shards, succession: None
@@ -169,6 +170,14 @@ class Database(MemoryStore):
         now_s = self.loop.time()
         self.takes += [Taken(now_s, node, state) for state in states]
         return states
+
+    async def pass_shards(self, node: str, to: str, marks: Sequence[ShardMark]) -> frozenset[int]:
+        """Pass shards on, and let whoever waits for that moment have it."""
+        passed = await super().pass_shards(node, to, marks)
+        waiting, self.on_next_pass = self.on_next_pass, []
+        for tell in waiting:
+            tell(node)
+        return passed
 
     async def save_snapshots(
         self, rows: Sequence[SnapshotRow], marks: Sequence[ShardMark], keep_ticks: int

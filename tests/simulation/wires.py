@@ -95,9 +95,16 @@ class WireEnd(asyncio.Transport):
             self._is_closing = True
             self._wires.loop.call_soon(self._lose, None)
 
+    def close(self) -> None:
+        """Send what waits, and close."""
+        self.abort()  # What was sent is on its way.
+
     def is_closing(self) -> bool:
         """Tell whether nothing more is sent."""
         return self._is_closing
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There are none."""
 
     def pause_reading(self) -> None:
         """Nodes of a simulation never say too much."""

@@ -103,6 +103,7 @@ class World:
         self.is_quiet = False
         self.is_healed = False
         self.is_calm = False
+        self.healed_s = 0.0
         self.is_closing = False
         self._chance = chance
         self._dials = self.chance("dials")
@@ -193,7 +194,7 @@ class World:
 
     def _plan_doom(self) -> None:
         """Have one server die at a place of which each run has another."""
-        place = self.places_to_die[self.seed % len(self.places_to_die)]
+        place = self.places_to_die[self.seed // 2 % len(self.places_to_die)]
         if self.seed % awaits.RARE_EVERY == 0:
             self.doomed.update(awaits.RARE)
         # Players are let in and rooms made at the beginning; elsewhere there must be a story first.
@@ -347,6 +348,7 @@ class World:
                 self.loop.thaw(player.process)
             player.is_healed = True
         self.is_quiet = self.is_healed = True
+        self.healed_s = self.loop.time()
 
     async def _come_to_life(self) -> None:
         """I23: every player has a command answered in every room, in bounded time."""
