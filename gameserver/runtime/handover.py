@@ -13,6 +13,7 @@ from collections.abc import Collection
 from gameserver.runtime.closing import Closing
 from gameserver.runtime.opening import Opening
 from gameserver.runtime.snapshots import Snapshots
+from gameserver.runtime.work import OpenRoom
 
 SETTLE_TIMEOUT_S = 2.0
 
@@ -48,6 +49,14 @@ class Handover:
         except TimeoutError:
             return False
 
+    def restless(self, shards: Collection[int]) -> set[int]:
+        """Return those of which a room waits for a lock, or was stopped and did not come to rest."""
+        return {
+            opened.row.shard
+            for opened in self._opening.of_shards(shards)
+            if opened.stalled_since_ns is not None or (opened.paused and not _is_at_rest(opened))
+        }
+
     def go_on(self, shards: Collection[int]) -> None:
         """Let the rooms tick again: nobody else has taken them."""
         self._opening.resting.difference_update(shards)
@@ -60,3 +69,7 @@ class Handover:
         for shard in shards:
             self._opening.keeper.drop(shard)
             self._closing.shard_lost(shard)
+
+
+def _is_at_rest(opened: OpenRoom) -> bool:
+    return not opened.in_flight and opened.snapshot_number == opened.room.entry_number

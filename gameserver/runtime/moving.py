@@ -31,6 +31,7 @@ TAKEN_TIMEOUT_S = 1.0
 GIVEN_AT_ONCE = 4
 GIVEN_AT_ONCE_DRAINING = 8
 RETRY_S = 0.2
+RESTLESS_NS = 5_000 * NS_PER_MS  # To try is to stop their rooms, perhaps for seconds.
 LOADS_SETTLE_NS = 10_000 * NS_PER_MS
 FIRST_EPOCH = 1  # Nobody ever had it.
 
@@ -50,6 +51,8 @@ class Moving:
         # Passed on to us, by whom; no shard stands here twice.
         self._given: dict[int, str] = {}
         self._ownerless_ns: dict[int, int] = {}  # Since when nobody has a shard.
+        # Shards of which a room did not come to rest, and when to try them again.
+        self._restless_ns: dict[int, int] = {}
         # To whom we passed shards on without an answer: perhaps they have their name by now.
         self._heirs: dict[int, str] = {}
         self._news = asyncio.Event()
@@ -163,7 +166,7 @@ class Moving:
             return False
         by_node: dict[str, list[int]] = defaultdict(list)
         for shard, name in self._due():
-            if shard in self._keeper.owned and not self._must_wait(shard, name):
+            if shard in self._keeper.owned:
                 by_node[name].append(shard)
         done = [await self._give(name, shards) for name, shards in by_node.items()]
         return cluster.is_draining and any(done)
@@ -174,10 +177,21 @@ class Moving:
         at_most = GIVEN_AT_ONCE_DRAINING if cluster.is_draining else GIVEN_AT_ONCE
         view = (cluster.me.name, self._keeper.shards, cluster.candidates(), cluster.standing())
         rooms = Counter(opened.row.shard for opened in self._node.host.rooms.values())
-        moves = handovers(*view, at_most, rooms)
+        moves = handovers(*view, self._keeper.shards, rooms)
         if not moves and self._clock.now_ns() - self._changed_ns >= LOADS_SETTLE_NS:
             moves = relief(*view, rooms)
-        return moves
+        restless = self._restless()
+        return [
+            (shard, name)
+            for shard, name in moves
+            if shard not in restless and not self._must_wait(shard, name)
+        ][:at_most]
+
+    def _restless(self) -> set[int]:
+        """Return the shards that would keep others from being given with them."""
+        now_ns = self._clock.now_ns()
+        self._restless_ns = {one: at for one, at in self._restless_ns.items() if at > now_ns}
+        return self._restless_ns.keys() | self._node.handover.restless(self._keeper.owned)
 
     def _must_wait(self, shard: int, name: str) -> bool:
         """Tell whether a shard has rooms that are not open, and would be set aside there.
@@ -190,7 +204,10 @@ class Moving:
         handover = self._node.handover
         rests = await handover.rest(shards)
         if not rests:
-            log.warning("rooms_not_at_rest", shards=shards)
+            restless = sorted(handover.restless(shards))
+            log.warning("rooms_not_at_rest", shards=restless)
+            again_ns = self._clock.now_ns() + RESTLESS_NS
+            self._restless_ns.update(dict.fromkeys(restless, again_ns))
         if not rests or not self._cluster.may_take(name):  # It may go meanwhile, too.
             handover.go_on(shards)
             return False

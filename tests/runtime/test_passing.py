@@ -127,3 +127,45 @@ async def test_who_has_newer_rules_is_given_no_room_that_was_not_opened_yet() ->
         async with asyncio.timeout(3):
             await older.cluster.rid.wait()
         assert len(newer.owned) == SHARDS
+
+
+@virtual
+async def test_a_room_that_waits_for_a_lock_keeps_no_other_shard_from_being_given() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        ann = await _played(first)
+        row = await world.store.room(1)
+        assert row is not None
+        world.store.busy_rooms = {1}
+        first.rig.command(row, ann, 2, Put(1))
+        await first.rig.beats(1)  # It may not be known yet when all shards are to come to rest.
+        second = await world.start("b")
+        first.cluster.drain()
+        await asyncio.sleep(5)
+        assert first.owned == {1}
+        assert len(second.owned) == SHARDS - 1
+        world.store.busy_rooms = set()
+        async with asyncio.timeout(5):
+            await first.cluster.rid.wait()
+
+
+@virtual
+async def test_a_room_that_cannot_be_stored_keeps_no_other_shard_from_being_given() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await _played(first)
+        saving = world.store.save_snapshots
+
+        async def fail_for_one(
+            rows: Sequence[SnapshotRow], marks: Sequence[ShardMark], keep_ticks: int
+        ) -> None:
+            if 1 in {row.room_id for row in rows}:
+                raise StorageUnavailable("it is too much")
+            await saving(rows, marks, keep_ticks)
+
+        world.store.save_snapshots = fail_for_one  # type: ignore[method-assign]
+        second = await world.start("b")
+        first.cluster.drain()
+        await asyncio.sleep(5)
+        assert first.owned == {1}
+        assert len(second.owned) == SHARDS - 1
