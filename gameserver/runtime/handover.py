@@ -50,7 +50,7 @@ class Handover:
             return False
 
     def restless(self, shards: Collection[int]) -> set[int]:
-        """Return those of which a room waits for a lock, or was stopped and did not come to rest."""
+        """Return those with a room that waits for a lock, or was stopped and is not at rest."""
         return {
             opened.row.shard
             for opened in self._opening.of_shards(shards)
