@@ -122,6 +122,8 @@ class PeerSocket(asyncio.Protocol):
     def __init__(self, clock: Clock, taker: Taker) -> None:
         self.bytes_max = HANDSHAKE_BYTES_MAX
         self.is_closed = False
+        self._has_heard = False
+        self.has_only_looked = False  # Whoever it was left again without a word.
         self._clock = clock
         self._taker = taker
         self._transport: asyncio.Transport | None = None
@@ -169,11 +171,13 @@ class PeerSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what was read."""
+        self._has_heard = True
         self._unread += data
         self._read()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go."""
+        self.has_only_looked = not (self.is_closed or self._has_heard)
         self._end()
 
     def _read(self) -> None:

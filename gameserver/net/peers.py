@@ -203,7 +203,8 @@ class PeerLinks:
         """Forget somebody."""
         if guest in self._strangers:
             del self._strangers[guest]
-            if self._stopped.is_set():
+            # To look whether a port is open is nothing that need be told: nodes do so themselves.
+            if self._stopped.is_set() or guest.socket.has_only_looked:
                 return
             self.strangers_refused += 1
             # Once is enough for whoever set up a node; the log is not for anybody to fill.

@@ -707,6 +707,19 @@ async def test_a_stranger_is_cut_off_in_time_however_slowly_it_speaks() -> None:
         assert a.links.strangers_refused == 1
 
 
+async def test_who_only_looks_whether_the_port_is_open_is_not_counted_as_a_stranger() -> None:
+    async with Node("a") as a:
+        with capture_logs() as logs:
+            for _ in range(3):
+                _, writer = await asyncio.open_connection(HOST, a.port)
+                writer.close()
+            async with connected(a.port) as wire:
+                wire.raw(b"hm")
+            await until(lambda: a.links.strangers_refused > 0)
+        assert a.links.strangers_refused == 1
+        assert [one["event"] for one in logs] == ["peer_stranger_refused"]
+
+
 async def test_more_strangers_than_there_is_room_for_push_out_the_first() -> None:
     patient = PeerTimes(stranger_s=60.0)
     async with Node("a", times=patient) as a:
