@@ -84,6 +84,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="FAULT,…",
         help=f"these faults alone, of {', '.join(CLUSTER_FAULTS)}",
     )
+    many.add_argument(
+        "--route",
+        choices=("redirect", "relay"),
+        default="redirect",
+        help="where players go: to each node, or to one address for all (default redirect)",
+    )
     for name, default in (("each", 1), ("tables", 6), ("bots", 6)):
         many.add_argument(
             "--" + name,
@@ -144,7 +150,7 @@ def _of_one_server(
 def _of_a_cluster(
     options: argparse.Namespace, folder: Path, say: Say
 ) -> tuple[dict[str, Any], str]:
-    size = ClusterSize(nodes=options.nodes, tables=options.tables, seed=options.seed)
+    size = ClusterSize(options.nodes, options.tables, seed=options.seed, route=options.route)
     plan = ClusterPlan(options.only, options.each, options.bots, seed=options.seed, size=size)
     outcome = asyncio.run(cluster_campaign.run(plan, folder, say))
     return cluster_report.as_json(outcome), cluster_report.as_text(outcome)

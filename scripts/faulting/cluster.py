@@ -14,6 +14,7 @@ from persistence.ownership import DEFAULT_SHARDS
 from protocol.client import Created, Options
 from scripts.faulting.nodes import Node
 from scripts.faulting.players import REQUEST_TIMEOUT_MS, SETTINGS, History, Player
+from scripts.faulting.relay import Balancer
 from scripts.faulting.scene import Scene
 from scripts.faulting.servers import Server
 from scripts.redis_server import RedisServer
@@ -36,12 +37,13 @@ LIKE_PEOPLE = Options(
 
 @dataclass(frozen=True)
 class ClusterSize:
-    """How many nodes, and players at tables of ``seats``, and their ``rate``."""
+    """How many nodes and players, these at tables of ``seats``, their ``rate``, their way there."""
 
     nodes: int = 3
     tables: int = 6
     seats: int = 2
     rate: float = 10.0
+    route: str = "redirect"
     seed: int = 1
 
 
@@ -85,7 +87,13 @@ class ClusterWorld(Scene):
         self.redis = RedisServer(folder / "redis")
         self.nodes: list[Node] = []
         self.players: list[Watcher] = []
+        self._balancer = Balancer(self.tasks)
         self.keys = folder / "keys.json"
+
+    def url_at(self, node: Node) -> str:
+        """Return where players go who mean a node: with one address for all, they cannot choose."""
+        has_one = self.size.route == "relay"
+        return f"ws://127.0.0.1:{self._balancer.port}/ws" if has_one else node.url
 
     @property
     def servers(self) -> list[Server]:
@@ -102,18 +110,23 @@ class ClusterWorld(Scene):
     async def _begin(self) -> None:
         await asyncio.to_thread(self.redis.start)
         for number in range(self.size.nodes):
-            self.nodes.append(Node(f"node-{number}", self._folder, self.tasks))
+            options = ("--route", self.size.route)
+            self.nodes.append(Node(f"node-{number}", self._folder, self.tasks, options))
             await self.nodes[-1].prepare(self.database.socket, self.redis.port)
         await self.nodes[0].start()  # It makes what all have in common.
         async with asyncio.TaskGroup() as starting:
             for node in self.nodes[1:]:
                 starting.create_task(node.start())
+        if self.size.route == "relay":
+            self._balancer.targets.extend(node.place for node in self.nodes)
+            await self._balancer.start()
         await self.settled()
         await self._seat_players()
 
     async def _let_go(self) -> None:
         for node in self.nodes:
             await node.stop()
+        await self._balancer.stop()
         await asyncio.to_thread(self.redis.stop)
         await asyncio.sleep(0)
 
@@ -136,7 +149,7 @@ class ClusterWorld(Scene):
             for seat in range(size.seats):
                 name = f"player {number}.{seat}"
                 seed = (size.seed * 1_000 + number) * 1_000 + seat
-                url = nodes[(number + seat) % len(nodes)].url
+                url = self.url_at(nodes[(number + seat) % len(nodes)])
                 player = Watcher(url, name, self.history, seed)
                 await self.clients.enter_async_context(player.client)
                 if table is None:

@@ -84,7 +84,7 @@ async def _gone_through(plan: ClusterPlan, folder: Path, outcome: ClusterOutcome
         for number, node in enumerate(world.nodes if plan.bots else ()):
             rooms = -(-plan.bots // plan.per_room)
             crowd = Crowd("mix", plan.bots, rooms, plan.bot_rate, plan.seed + number)
-            await world.gather(node.url, crowd)
+            await world.gather(world.url_at(node), crowd)
         await _measure_rest(world, outcome.measures)
         for name in plan.order:
             await asyncio.sleep(chance.uniform(0, plan.pause_s))

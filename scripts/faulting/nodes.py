@@ -6,6 +6,7 @@ through another: so that it can be cut off from one of them and from nothing els
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.faulting.database import dsn_through
@@ -21,7 +22,9 @@ class Node:
     Players reach it directly.
     """
 
-    def __init__(self, name: str, folder: Path, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, name: str, folder: Path, tasks: asyncio.TaskGroup, options: Sequence[str]
+    ) -> None:
         self.name = name
         self.port, self._peer_port = _free_ports(2)
         self.servers: list[Server] = []
@@ -29,7 +32,13 @@ class Node:
         self.postgres = Relay(tasks)
         self.peers = Relay(tasks)
         self._folder = folder
+        self._options = options
         self._tasks = tasks
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Return where players connect, as an address and a port."""
+        return (LOOPBACK, self.port)
 
     @property
     def url(self) -> str:
@@ -69,6 +78,7 @@ class Node:
                 *("--peer-port", str(self._peer_port)),
                 *("--peer-address", f"{LOOPBACK}:{self.peers.port}"),
                 *("--keys", str(self._folder / "keys.json")),
+                *self._options,
             ),
         )
         self.servers.append(server)

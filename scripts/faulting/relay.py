@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import deque
+from collections.abc import Sequence
 from enum import StrEnum
 
 CONNECT_TIMEOUT_S = 5.0
@@ -76,28 +78,44 @@ class Relay:
         else:
             self._tasks.create_task(self._connect(link))
 
+    def ways(self) -> Sequence[Target]:
+        """Return where a new connection may lead, in this order."""
+        return () if self.target is None else (self.target,)
+
     async def _connect(self, link: "Link") -> None:
-        loop, target = asyncio.get_running_loop(), self.target
-        if target is None:
-            link.reset()
+        loop = asyncio.get_running_loop()
+        for target in self.ways():
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    if isinstance(target, str):
+                        await loop.create_unix_connection(lambda: link.far, target)
+                    else:
+                        await loop.create_connection(lambda: link.far, *target)
+            except (OSError, TimeoutError):
+                continue
+            if self.is_held:
+                link.hold()
+            else:
+                link.go_on()
             return
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                if isinstance(target, str):
-                    await loop.create_unix_connection(lambda: link.far, target)
-                else:
-                    await loop.create_connection(lambda: link.far, *target)
-        except (OSError, TimeoutError):
-            link.reset()
-            return
-        if self.is_held:
-            link.hold()
-        else:
-            link.go_on()
+        link.reset()
 
     def looked_at(self, link: "Link", data: bytes, *, outward: bool) -> bytes:
         """Return what to pass on of ``data``, which goes from the client if ``outward``."""
         return data
+
+
+class Balancer(Relay):
+    """One address for several servers: each connection goes to the next of them that takes it."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        super().__init__(tasks)
+        self.targets: deque[Target] = deque()
+
+    def ways(self) -> Sequence[Target]:
+        """Return all, each time beginning with the next."""
+        self.targets.rotate(-1)
+        return tuple(self.targets)
 
 
 class Link:
