@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from persistence.embedded import EmbeddedPostgres
 from scripts.bench.loading import Played, played
-from scripts.bench.measuring import Cores, free_port, on_cores, running
+from scripts.bench.measuring import Cores, Withheld, free_port, on_cores, running
 from scripts.bench.peers import PEERS, Peer
 
 OURS = {"memory": "ours, memory", "postgres": "ours, durable"}
@@ -85,13 +85,19 @@ def _in_memory(scene: Scene, cores: Cores) -> Played:
 
 
 def _durable(scene: Scene, cores: Cores) -> Played:
-    async def with_database() -> Played:
+    async def with_database() -> Played | Withheld:
         with tempfile.TemporaryDirectory(prefix="gs-bench-") as folder:
             async with EmbeddedPostgres(Path(folder) / "postgres") as server:
-                return await asyncio.to_thread(_ours, scene, cores, "--postgres", server.dsn)
+                try:
+                    return await asyncio.to_thread(_ours, scene, cores, "--postgres", server.dsn)
+                except Withheld as why:  # It would come out of here as a group of errors.
+                    return why
 
     with on_cores({cores.load}):
-        return asyncio.run(with_database())
+        found = asyncio.run(with_database())
+    if isinstance(found, Withheld):
+        raise found
+    return found
 
 
 def _ours(scene: Scene, cores: Cores, *flags: str) -> Played:

@@ -80,7 +80,7 @@ def played(flags: Sequence[str], pid: int, cores: Cores) -> Played:
     with (
         on_cores({cores.load}),
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         ) as client,
     ):
         assert client.stdout is not None

@@ -77,10 +77,12 @@ class Contest:
                 if name in self.withheld:
                     continue
                 try:
-                    figures.setdefault(name, []).append(measure(name, contestant))
+                    figure = measure(name, contestant)
                 except Withheld as why:
                     self.withheld[name] = str(why)
                     print(f"{name:14} withheld: {why}", flush=True)
+                else:
+                    figures.setdefault(name, []).append(figure)
         return figures
 
     def run(self, name: str, contestant: Contestant, players: int) -> Played:

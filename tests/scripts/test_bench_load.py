@@ -14,9 +14,13 @@ import pytest
 from gameserver.engine import inputs as i
 from gameserver.engine.room import Room
 from gameserver.engine.window import body_digest
+from gameserver.net.connection import Connection
+from gameserver.net.listener import Listener
+from protocol.closes import CloseCode
+from protocol.messages import AnyInbound
 from scripts.bench import fanout, measuring, native, rooms
 from scripts.bench.beat_game import Beat
-from scripts.bench.fanout_edge import payload_of
+from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
 from scripts.bench.loading import Played, played
 from scripts.bench.measuring import Cores, Range, Use, Withheld, busy_s, cpu_s, event_of, on_cores
 from scripts.bench.peers import PEERS, installed
@@ -227,3 +231,37 @@ async def test_a_server_that_turns_players_away_is_told() -> None:
         cores = Cores(*sorted(os.sched_getaffinity(0))[:2])
         with pytest.raises(Withheld, match="503"):
             await asyncio.to_thread(played, flags, os.getpid(), cores)
+
+
+class Reluctant(Everybody):
+    """Turns everybody away once."""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__(expected)
+        self.turned_away = 0
+
+    def hello(self, connection: Connection, message: AnyInbound) -> None:
+        """Welcome those who come again."""
+        if self.turned_away < 3:
+            self.turned_away += 1
+            connection.close(CloseCode.OVERLOADED, "busy")
+        else:
+            super().hello(connection, message)
+
+
+@needs_compiler
+@needs_two_cores
+async def test_players_who_are_turned_away_come_again() -> None:
+    everybody = Reluctant(3)
+    listener = Listener(edge_for(100), everybody, asyncio.Protocol)
+    port = await listener.start("127.0.0.1", 0)
+    flags = ["--port", str(port), "--connections", "3", "--play", "no"]
+    flags += ["--duration", "0.1", "--warm", "0"]
+    cores = Cores(*sorted(os.sched_getaffinity(0))[:2])
+    try:
+        one = await asyncio.to_thread(played, flags, os.getpid(), cores)
+    finally:
+        listener.stop()
+        await asyncio.sleep(0)
+    assert everybody.turned_away == one.report["turned_away"] == 3
+    assert everybody.complete.is_set()

@@ -31,6 +31,8 @@
 #define BUFFER_BYTES 262144
 #define TICKS 4096
 #define RAMP_TIMEOUT_NS (90 * SECOND_NS)
+#define RETRY_NS (250 * MS_NS) /* After an answer that there is no place just now. */
+#define TURNED_AWAY_MAX 1000
 #define DRAIN_NS SECOND_NS   /* How long commands of the window may still become visible. */
 
 enum dialect { GS, PLAIN, COLYSEUS };
@@ -69,6 +71,7 @@ static const char *game, *path;
 static int port, wanted, group_size, ramp, plays, watches, epoll;
 static int started, playing; /* Players that have begun to connect, and that are in their rooms. */
 static double rate;
+static uint32_t run_id;
 static struct player *players, *wheel[WHEEL_SLOTS];
 static struct group *groups;
 static int64_t wheel_ms, begin_ns, end_ns; /* The window is 0 until it is known. */
@@ -83,14 +86,24 @@ static struct {
 static int in_window(int64_t at_ns) { return begin_ns && at_ns >= begin_ns && at_ns < end_ns; }
 
 static const char *last_words = "";
+static int turned_away;
 
+static void put_on_wheel(struct player *player, int64_t due_ns);
+
+/* Who is lost before playing comes back a little later; who is lost after that is missed. */
 static void lose(struct player *player, const char *why) {
-    if (!begin_ns) die("a connection ended before the window began (stage %d): %s %s",
-                       player->stage, why, last_words);
-    told.lost++;
     epoll_ctl(epoll, EPOLL_CTL_DEL, player->fd, NULL);
     close(player->fd);
     player->fd = -1;
+    player->rest_bytes = 0;
+    if (player->stage == PLAYING) {
+        if (!begin_ns) die("a player was lost before the window began: %s %s", why, last_words);
+        told.lost++;
+    } else {
+        if (++turned_away > TURNED_AWAY_MAX) die("no way in: %s %s", why, last_words);
+        player->stage = NEW;
+        put_on_wheel(player, now_ns() + RETRY_NS);
+    }
 }
 
 static void send_bytes(struct player *player, const void *data, size_t bytes) {
@@ -141,7 +154,7 @@ static void join(struct player *player) {
 
 static void make_room(struct player *player) {
     struct message message = {.length = 0};
-    uint32_t key[2] = {chance(), (uint32_t)now_ns()};
+    uint32_t key[2] = {run_id, (uint32_t)player->group}; /* The same again after a busy answer. */
     player->stage = WAITING;
     put_raw(&message, "\x94\x03\x01\xa6" "create\x94", 11);
     put_text(&message, game);
@@ -163,12 +176,16 @@ static void welcomed(struct player *player) {
     }
 }
 
-static void made(struct player *player, const struct frame *frame) {
-    /* [3, request, code, [room, code]] */
+static void answered(struct player *player, const struct frame *frame) {
+    /* [3, request, code, [room, code]], or why not: then it is asked again. */
     const unsigned char *at = frame->payload + 2, *end = frame->payload + frame->bytes;
     struct group *group = &groups[player->group];
     take_int(&at, end);
-    if (take_int(&at, end) != 0) die("no room: %.*s", (int)(end - at - 2), (const char *)at + 2);
+    if (take_int(&at, end) != 0) {
+        last_words = strndup((const char *)at + 2, (size_t)(end - at) - 2);
+        put_on_wheel(player, now_ns() + RETRY_NS);
+        return;
+    }
     if (player->stage != WAITING || at == end || *at++ != 0x92) die("a reply to nothing");
     group->room_bytes = int_bytes(at, end);
     memcpy(group->room, at, group->room_bytes);
@@ -304,16 +321,25 @@ static void send_command(struct player *player, int64_t at_ns) {
     send_message(player, &message, BINARY);
 }
 
+static void act(struct player *player) {
+    if (player->stage == PLAYING) {
+        send_command(player, now_ns());
+        if (player->fd >= 0) put_on_wheel(player, next_due_ns(player->due_ns));
+    } else if (player->stage == NEW) {
+        start(player);
+    } else {
+        welcomed(player); /* What was asked for before is asked for again. */
+    }
+}
+
 static void run_wheel(int64_t at_ns) {
     for (; wheel_ms <= at_ns / MS_NS; wheel_ms++) {
         struct player *player = wheel[wheel_ms % WHEEL_SLOTS];
         wheel[wheel_ms % WHEEL_SLOTS] = NULL;
         while (player != NULL) {
             struct player *next = player->next;
-            if (player->fd >= 0 && (!end_ns || player->due_ns < end_ns)) {
-                send_command(player, now_ns());
-                if (player->fd >= 0) put_on_wheel(player, next_due_ns(player->due_ns));
-            }
+            int is_gone = player->fd < 0 && player->stage != NEW;
+            if (!is_gone && (!end_ns || player->due_ns < end_ns)) act(player);
             player = next;
         }
     }
@@ -365,7 +391,7 @@ static void take_gs(struct player *player, const struct frame *frame, int64_t at
     struct message message = {.length = 0};
     switch (frame->bytes > 1 ? frame->payload[1] : 0) {
     case 1: welcomed(player); break;
-    case 3: made(player, frame); break;
+    case 3: answered(player, frame); break;
     case 4: enter(player); break;
     case 6: take_delta(player, frame, at_ns); break;
     case 7: told.outcomes += (uint64_t)in_window(at_ns); break;
@@ -442,6 +468,7 @@ static void take_data(struct player *player) {
         if (taken == 0) break;
         at += taken;
     }
+    if (player->fd < 0) return;
     player->rest_bytes = bytes - at;
     if (player->rest_bytes) {
         player->rest = realloc(player->rest, player->rest_bytes);
@@ -493,10 +520,10 @@ static void report(double ramp_s, double seconds, double cpu_share) {
            told.deltas ? (double)told.delta_bytes / (double)told.deltas : 0.0,
            (double)told.bytes / wanted / seconds, (unsigned long long)told.frames);
     printf("\"commands\": %llu, \"seen\": %llu, \"deferred\": %llu, \"overrun\": %llu, "
-           "\"private\": %llu, \"lost\": %llu, ",
+           "\"private\": %llu, \"lost\": %llu, \"turned_away\": %d, ",
            (unsigned long long)told.commands, (unsigned long long)told.seen,
            (unsigned long long)told.deferred, (unsigned long long)told.overrun,
-           (unsigned long long)told.outcomes, (unsigned long long)told.lost);
+           (unsigned long long)told.outcomes, (unsigned long long)told.lost, turned_away);
     printf("\"visible_ms_p50\": %.2f, \"visible_ms_p99\": %.2f, \"visible_ms_max\": %.2f, ",
            quantile_ms(&told.visible, 0.5), quantile_ms(&told.visible, 0.99),
            told.visible.count ? (double)told.visible.max_us / 1e3 : -1.0);
@@ -518,7 +545,7 @@ static void read_options(int argc, char **argv) {
     port = atoi(option(argc, argv, "--port", "7350"));
     wanted = atoi(option(argc, argv, "--connections", "100"));
     group_size = atoi(option(argc, argv, "--group", "10"));
-    ramp = atoi(option(argc, argv, "--ramp", "200"));
+    ramp = atoi(option(argc, argv, "--ramp", "100"));
     rate = atof(option(argc, argv, "--rate", "2"));
     plays = strcmp(option(argc, argv, "--play", "yes"), "yes") == 0;
     watches = strcmp(option(argc, argv, "--watch", "no"), "yes") == 0;
@@ -534,7 +561,7 @@ static void connect_all(void) {
             start(&players[started++]);
         }
         turn(1);
-        if (now_ns() > deadline_ns) die("only %d of %d came in", playing, wanted);
+        if (now_ns() > deadline_ns) die("only %d of %d came in %s", playing, wanted, last_words);
     }
 }
 
@@ -547,6 +574,7 @@ int main(int argc, char **argv) {
     raise_file_limit();
     epoll = epoll_create1(0);
     int64_t ramp_ns = now_ns();
+    run_id = (uint32_t)(ramp_ns >> 10);
     connect_all();
     double ramp_s = (double)(now_ns() - ramp_ns) / 1e9;
     say("ready");
