@@ -73,14 +73,12 @@ class NodeRecord:
 class ClusterView:
     """Who is there and who should own what, at one moment.
 
-    ``nodes`` are the live ones by name, ``leases`` those that have not lapsed; ``lost`` are the
-    shards that were asked for and are another's. ``drains`` are nodes that an operator asked to
-    drain.
+    ``nodes`` are the live ones by name, ``leases`` those that have not lapsed, ``drains`` the nodes
+    that an operator asked to drain.
     """
 
     nodes: tuple[NodeRecord, ...] = ()
     leases: Mapping[int, str] = field(default_factory=dict)
-    lost: frozenset[int] = frozenset()
     drains: frozenset[str] = frozenset()
 
 
@@ -137,7 +135,7 @@ class Directory(Protocol):
         """Forget this instance and free its leases; nothing if another one has the name."""
 
     async def view(self) -> ClusterView:
-        """Return all there is; nothing is ``lost``."""
+        """Return all there is."""
 
     async def ask_to_drain(self, node: str) -> bool:
         """Let everybody see that a live node is to drain; false if there is none of this name.

@@ -84,8 +84,8 @@ class MemoryDirectory:
         asked = world.drains.get(record.name)
         if asked is not None and asked[0] != record.instance:
             del world.drains[record.name]
-        held = self._take(record.name, shards, (), until_ms)
-        return self._view(frozenset(shards) - held)
+        self._take(record.name, shards, (), until_ms)
+        return self._view()
 
     async def take_leases(
         self, node: str, shards: Collection[int], dead: Collection[str], lease_ms: int
@@ -119,7 +119,7 @@ class MemoryDirectory:
     async def view(self) -> ClusterView:
         """Return all there is."""
         self._current()
-        return self._view(frozenset())
+        return self._view()
 
     async def ask_to_drain(self, node: str) -> bool:
         """Let everybody see that a live node is to drain; false if there is none of this name."""
@@ -167,11 +167,11 @@ class MemoryDirectory:
         leases.update(dict.fromkeys(taken, (node, until_ms)))
         return taken
 
-    def _view(self, lost: frozenset[int]) -> ClusterView:
+    def _view(self) -> ClusterView:
         world = self._world
         nodes = tuple(world.nodes[name][0] for name in sorted(world.nodes))
         leases = {shard: world.leases[shard][0] for shard in sorted(world.leases)}
-        return ClusterView(nodes, leases, lost, frozenset(world.drains))
+        return ClusterView(nodes, leases, frozenset(world.drains))
 
     def _current(self) -> DirectoryWorld:
         """Return the world without what has lapsed."""

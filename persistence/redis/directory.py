@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from persistence.directory import (
@@ -66,11 +66,9 @@ class RedisDirectory:
         check_ms(lease_ms)
         name, instance = record.name, record.instance
         asked = packing.packed(list(shards))
-        view = await self._viewed(
+        return await self._viewed(
             scripts.BEAT, name, instance, packing.packed(record), asked, lease_ms
         )
-        lost = frozenset(shard for shard in shards if view.leases.get(shard) != name)
-        return replace(view, lost=lost)
 
     async def take_leases(
         self, node: str, shards: Collection[int], dead: Collection[str], lease_ms: int
