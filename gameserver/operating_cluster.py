@@ -32,7 +32,7 @@ def nodes(config: Config) -> list[Told]:
 
     async def told(directory: RedisDirectory) -> list[Told]:
         view = await directory.view()
-        return [_node_told(one, view) for one in view.nodes]
+        return [node_told(one, view) for one in view.nodes]
 
     return _with_directory(config, told)
 
@@ -108,8 +108,9 @@ def _instance(view: ClusterView, name: str) -> str | None:
     return next((one.instance for one in view.nodes if one.name == name), None)
 
 
-def _node_told(record: NodeRecord, view: ClusterView) -> Told:
-    state = "serving"
+def node_told(record: NodeRecord, view: ClusterView) -> Told:
+    """Return what a node says of itself, and what becomes of it."""
+    state = "serving" if record.weight else "cannot commit"
     if record.name in view.drains:
         state = "asked to drain"
     if record.draining:

@@ -80,6 +80,30 @@ def text(metavar: str, allowed: str = "text") -> Kind:
     return Kind(metavar, allowed, _text)
 
 
+def name(chars_max: int) -> Kind:
+    """Return the kind of names that can be kept and passed on."""
+
+    def read(value: object) -> str:
+        written = _text(value)
+        written.encode()  # UnicodeEncodeError, which is a ValueError, if it never was UTF-8.
+        return written if len(written) <= chars_max else _refuse()
+
+    return Kind("NAME", f"text of at most {chars_max} characters", read)
+
+
+def place() -> Kind:
+    """Return the kind of a host with its port."""
+
+    def read(value: object) -> str:
+        written = _text(value)
+        parts = urlsplit(f"//{written}")
+        if parts.netloc != written or "@" in written or not parts.hostname or not parts.port:
+            raise ValueError
+        return written
+
+    return Kind("HOST:PORT", "HOST:PORT, such as 10.0.0.5:7360 or [fd00::5]:7360", read)
+
+
 def choice(*names: str) -> Kind:
     """Return the kind that allows exactly ``names``."""
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
@@ -18,7 +19,9 @@ from gameserver.config.kinds import (
     choice,
     dsn,
     duration,
+    name,
     path,
+    place,
     size,
     switch,
     text,
@@ -29,6 +32,7 @@ from persistence.ownership import DEFAULT_SHARDS
 
 ROOT_DATA_DIR = Path("/var/lib/gameserver")
 WORKER_PORT = 7400  # The first worker's own.
+NODE_NAME_CHARS_MAX = 190  # Storage keeps 200; a worker's number comes on top.
 BUNDLED_GAMES = ("quiz", "keno", "conquest")
 
 SECOND_NS = 1_000_000_000
@@ -142,7 +146,10 @@ class Config:
     ] = DEFAULT_SHARDS
     node_name: Annotated[
         str | None,
-        About(text("NAME"), "Name of this node; without it made of its address and process."),
+        About(
+            name(NODE_NAME_CHARS_MAX),
+            "Name of this node; without it made of its address and process.",
+        ),
     ] = None
     advertise: Annotated[
         str | None,
@@ -157,7 +164,7 @@ class Config:
     peer_address: Annotated[
         str | None,
         About(
-            text("HOST:PORT"),
+            place(),
             "Address under which other nodes reach this one; without it the host of advertise and "
             "the peer port.",
         ),
@@ -297,10 +304,6 @@ class Config:
                 "idle_timeout must be more than twice ping_interval",
             ),
             (
-                self.port != self.admin_port or self.port == 0 or self.host != self.admin_host,
-                "port and admin_port must differ",
-            ),
-            (
                 self.store == "postgres" or self.postgres is None,
                 "postgres has no meaning with store memory",
             ),
@@ -324,9 +327,31 @@ class Config:
                 (self.worker_port or WORKER_PORT) + self.workers <= 65536,
                 "worker_port leaves too few ports for the workers",
             ),
+            (
+                self.peer_port + self.workers <= 65536,
+                "peer_port leaves too few ports for the workers",
+            ),
         ):
             if not is_sound:
                 raise ConfigError(message)
+        for (one, ports), (other, others) in combinations(self._ports().items(), 2):
+            if max(ports.start, others.start) < min(ports.stop, others.stop):
+                raise ConfigError(f"{one} and {other} must differ{self._counting_up()}")
+
+    def _ports(self) -> dict[str, range]:
+        """Return the ports at the address for players that are asked for, by their setting."""
+        count = max(self.workers, 1)
+        has_own = self.workers != 1 or self.worker_port is not None
+        asked = {
+            "port": (self.port, 1),
+            "admin_port": (self.admin_port if self.admin_host == self.host else 0, 1),
+            "worker_port": ((self.worker_port or WORKER_PORT) if has_own else 0, count),
+            "peer_port": (0 if self.redis is None else self.peer_port, count),
+        }
+        return {what: range(port, port + many) for what, (port, many) in asked.items() if port}
+
+    def _counting_up(self) -> str:
+        return "" if self.workers == 1 else ": worker_port and peer_port count up by worker"
 
     def check_serving(self) -> None:
         """Raise ConfigError where the settings do not do for a server; operators may ask so."""
