@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 DEFAULT_SHARDS = 64
-SHARDS_MAX = 65_536
+# One commit renews all of a node's, and one message between nodes names them.
+SHARDS_MAX = 16_384
 NOBODY = ""  # The owner's name of a shard that was passed on to nobody.
 
 HEAD_BYTES = 32

@@ -28,7 +28,7 @@ from gameserver.config.kinds import (
     texts,
     whole,
 )
-from persistence.ownership import DEFAULT_SHARDS
+from persistence.ownership import DEFAULT_SHARDS, SHARDS_MAX
 
 ROOT_DATA_DIR = Path("/var/lib/gameserver")
 WORKER_PORT = 7400  # The first worker's own.
@@ -142,7 +142,7 @@ class Config:
         str, About(text("PREFIX"), "What the keys of this cluster begin with in Redis.")
     ] = "gs"
     shards: Annotated[
-        int, About(whole(1, 65_536), "Groups of rooms that nodes share; fixed for a cluster.")
+        int, About(whole(1, SHARDS_MAX), "Groups of rooms that nodes share; fixed for a cluster.")
     ] = DEFAULT_SHARDS
     node_name: Annotated[
         str | None,

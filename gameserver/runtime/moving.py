@@ -80,8 +80,9 @@ class Moving:
         """Take what was given to us, by whom, and what nobody has."""
         # What was known once is no word of today's: another may have our name by now.
         leases = self._cluster.view.leases if self._cluster.is_current else {}
-        passed = {shard for shard, name in leases.items() if self._is_me(name)}
-        wanted = (given.keys() | passed) - self._keeper.owned.keys()
+        # Others may write there too: what is no shard must not keep us from those that are.
+        passed = self._known([shard for shard, name in leases.items() if self._is_me(name)])
+        wanted = (given.keys() | set(passed)) - self._keeper.owned.keys()
         if wanted:
             taken = await self._take(wanted, Succession())
             self._count("handover", taken)

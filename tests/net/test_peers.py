@@ -34,6 +34,7 @@ from gameserver.net.peer_wire import (
 )
 from gameserver.net.peers import STRANGERS_MAX, PeerLinks, PeerTimes, place_of
 from gameserver.runtime.clock import SystemClock
+from persistence.ownership import SHARDS_MAX
 from tests.net.rig import ManualClock, free_port
 
 SECRET = b"of the cluster"
@@ -635,6 +636,14 @@ async def test_a_node_with_another_secret_is_not_linked_either_way() -> None:
             assert await wire.is_cut()
         assert a.heard == []
         assert a.links.strangers_refused == 1
+
+
+async def test_a_node_can_tell_of_all_shards_that_a_cluster_may_have_at_once() -> None:
+    message = ["own", list(range(SHARDS_MAX))]
+    async with Node("a") as a, Node("b") as b:
+        a.follow(b)
+        await until(lambda: a.links.send("b", message))
+        await until(lambda: b.heard == [("a", message)])
 
 
 async def test_a_node_that_proves_itself_is_heard() -> None:

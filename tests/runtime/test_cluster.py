@@ -65,6 +65,16 @@ async def test_without_a_link_its_shards_are_taken_when_lease_and_heartbeat_have
 
 
 @virtual
+async def test_leases_of_what_is_no_shard_keep_nobody_from_taking_shards() -> None:
+    async with world_running() as world:
+        for shard in (-1, SHARDS):
+            world.shared.leases[shard] = ("a", 10**9)
+        first = await world.start("a")
+        await first.rig.until(lambda: len(first.owned) >= SHARDS, 0.5)
+        assert first.owned == set(range(SHARDS))
+
+
+@virtual
 async def test_who_is_cut_off_from_the_directory_alone_keeps_its_rooms() -> None:
     async with world_running() as world:
         first = await world.start("a")
