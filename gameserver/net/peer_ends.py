@@ -70,6 +70,7 @@ class Guest:
 
     def __init__(self, itself: Itself, hall: Hall, deadline_s: float) -> None:
         self.socket = PeerSocket(itself.clock, self)
+        self.socket.is_strangers = True
         self.silent_pings = 0
         self._itself = itself
         self._hall = hall
@@ -125,6 +126,7 @@ class Guest:
         assert self._deadline is not None, "it was opened"
         self._deadline.cancel()
         self.socket.bytes_max = MESSAGE_BYTES_MAX
+        self.socket.is_strangers = False
         self._who = (hello.name, hello.instance)
         self._hall.proved(self, self._who)
 

@@ -122,6 +122,8 @@ class PeerSocket(asyncio.Protocol):
     def __init__(self, clock: Clock, taker: Taker) -> None:
         self.bytes_max = HANDSHAKE_BYTES_MAX
         self.is_closed = False
+        # Anybody can connect and say what is wrong: the log is not for them to fill.
+        self.is_strangers = False
         self._has_heard = False
         self.has_only_looked = False  # Whoever it was left again without a word.
         self._clock = clock
@@ -189,7 +191,8 @@ class PeerSocket(asyncio.Protocol):
                     return
                 self._taker.take(_message(self._take_frame()))
         except Broken as error:
-            log.info("peer_link_refused", cause=str(error))
+            tell = log.debug if self.is_strangers else log.info
+            tell("peer_link_refused", cause=str(error))
             self.close()
         except Exception:
             # A mistake of ours in what one message does must not touch the other links.

@@ -770,6 +770,16 @@ async def test_a_stranger_that_begins_with_anything_else_is_cut_off(payload: byt
         assert a.heard == []
 
 
+async def test_strangers_do_not_fill_the_log() -> None:
+    async with Node("a") as a:
+        with capture_logs() as logs:
+            for _ in range(5):
+                async with connected(a.port) as wire:
+                    wire.raw(b"\0\0\0\1\xc1")
+                    assert await wire.is_cut()
+        assert len([line for line in logs if line["log_level"] != "debug"]) == 1
+
+
 async def test_a_stranger_may_not_even_announce_a_long_message() -> None:
     async with Node("a", times=PeerTimes(stranger_s=60.0)) as a, connected(a.port) as wire:
         wire.raw(struct.pack("!I", HANDSHAKE_BYTES_MAX + 1))
