@@ -24,20 +24,24 @@ GAME_CLASSES = ("Beat", "Beat50")
 
 @dataclass(frozen=True)
 class Scene:
-    """How many players there are, in rooms of which size, and for how long."""
+    """How many players there are, in rooms of which size, and for how long.
+
+    Those who do not play say hello and are in no room.
+    """
 
     players: int
     room_size: int
     rate: float
     duration_s: float
     warm_s: float
+    plays: bool = True
 
     def flags(self) -> list[str]:
         """Return what the load client is told of it."""
         return [
             *("--connections", str(self.players), "--group", str(self.room_size)),
             *("--rate", str(self.rate), "--duration", str(self.duration_s)),
-            *("--warm", str(self.warm_s)),
+            *("--warm", str(self.warm_s), "--play", "yes" if self.plays else "no"),
         ]
 
 

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripts.bench.measuring import DISTURBED_SHARE, Cores, Use, Watch, Withheld, event_of, on_cores
+from scripts.bench.measuring import (
+    DISTURBED_SHARE,
+    Cores,
+    Use,
+    Watch,
+    Withheld,
+    event_of,
+    on_cores,
+    resident_bytes,
+)
 from scripts.bench.native import built
 
 UPDATES_EACH_S = 20
@@ -23,6 +32,7 @@ class Played:
 
     report: dict[str, Any] = field(repr=False)
     use: Use = field(repr=False)
+    memory_bytes: int = 0  # What the server's memory grew by.
 
     @property
     def rate(self) -> float:
@@ -46,6 +56,12 @@ class Played:
         return 1e6 * self.use.server_s / max(deltas, 1)
 
     @property
+    def bytes_each(self) -> float:
+        """How much memory the server took for each connection, and what belongs to it."""
+        connections: int = self.report["connections"]
+        return self.memory_bytes / connections
+
+    @property
     def doubts(self) -> list[str]:
         """Why the figures should not be trusted, if there is a reason."""
         found = []
@@ -63,6 +79,7 @@ class Played:
         return {
             "rate": self.rate,
             "us_per_delta": self.us_per_delta,
+            "memory_bytes_each": self.bytes_each,
             "server_cpu_share": self.use.server_share,
             "others_on_server_core": self.use.others_share,
             "load_core_share": self.use.load_core_share,
@@ -74,6 +91,7 @@ class Played:
 def played(flags: Sequence[str], pid: int, cores: Cores) -> Played:
     """Run the client on its core while the server with ``pid`` is watched; or raise Withheld."""
     command = [str(built("load")), *flags]
+    before_bytes, memory_bytes = resident_bytes(pid), 0
     watch: Watch | None = None
     use: Use | None = None
     report: dict[str, Any] | None = None
@@ -92,9 +110,10 @@ def played(flags: Sequence[str], pid: int, cores: Cores) -> Played:
                     watch = Watch(pid, cores)
                 case "end" if watch is not None:
                     use = watch.used()
+                    memory_bytes = resident_bytes(pid) - before_bytes
                 case "report":
                     report = event
         complaint = client.stderr.read().strip()
     if client.returncode or use is None or report is None:
         raise Withheld(f"the load client gave up: {complaint}")
-    return Played(report, use)
+    return Played(report, use, memory_bytes)

@@ -123,6 +123,14 @@ def cpu_s(pid: int) -> float:
     return sum(int(one.read_text().partition(" ")[0]) for one in threads) / 1e9
 
 
+def resident_bytes(pid: int) -> int:
+    """Return how much memory of its own a process has in use: no files, nothing shared."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise Withheld("the system does not tell how much memory a process uses")
+
+
 def busy_s(core: int, stat: str | None = None) -> float:
     """Return for how long a core has worked, whoever it worked for."""
     text = Path("/proc/stat").read_text() if stat is None else stat

@@ -104,7 +104,8 @@ class Contest:
         return capacity(does_hold, wanted.first, wanted.step, wanted.most)
 
 
-def _names(text: str, known: Sequence[str]) -> list[str]:
+def names_in(text: str, known: Sequence[str]) -> list[str]:
+    """Return the names in a list, or raise if one is not known."""
     names = [name for name in text.split(",") if name]
     for name in names:
         if name not in known:
@@ -118,10 +119,10 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--size", type=int, choices=(10, 50), default=10)
     parser.add_argument(
-        "--stores", type=lambda text: _names(text, list(OURS)), default=["memory", "postgres"]
+        "--stores", type=lambda text: names_in(text, list(OURS)), default=["memory", "postgres"]
     )
     parser.add_argument(
-        "--peers", nargs="?", type=lambda text: _names(text, peers), const=peers, default=[]
+        "--peers", nargs="?", type=lambda text: names_in(text, peers), const=peers, default=[]
     )
     parser.add_argument("--players", type=int)
     parser.add_argument("--from", dest="first", type=int, default=1000)

@@ -18,11 +18,21 @@ from gameserver.net.connection import Connection
 from gameserver.net.listener import Listener
 from protocol.closes import CloseCode
 from protocol.messages import AnyInbound
-from scripts.bench import fanout, measuring, native, rooms
+from scripts.bench import connections, fanout, measuring, native, rooms
 from scripts.bench.beat_game import Beat
 from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
 from scripts.bench.loading import Played, played
-from scripts.bench.measuring import Cores, Range, Use, Withheld, busy_s, cpu_s, event_of, on_cores
+from scripts.bench.measuring import (
+    Cores,
+    Range,
+    Use,
+    Withheld,
+    busy_s,
+    cpu_s,
+    event_of,
+    on_cores,
+    resident_bytes,
+)
 from scripts.bench.peers import PEERS, installed
 
 needs_compiler = pytest.mark.skipif(
@@ -34,6 +44,7 @@ needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="o
 def run(use: Use | None = None, **report: Any) -> Played:
     """Return a run in which all was well, but for what is given."""
     sound = {
+        "connections": 10,
         "deltas_each_s": 20.0,
         "deltas": 1_000,
         "commands": 100,
@@ -68,6 +79,13 @@ def test_a_process_is_seen_to_use_time() -> None:
     while cpu_s(os.getpid()) == before_s:
         pass
     assert cpu_s(os.getpid()) > before_s
+
+
+def test_a_process_that_takes_memory_is_seen_to() -> None:
+    before = resident_bytes(os.getpid())
+    taken = bytearray(b"x") * 32_000_000
+    assert 30_000_000 < resident_bytes(os.getpid()) - before < 40_000_000
+    del taken
 
 
 def test_cores_are_given_back() -> None:
@@ -181,6 +199,7 @@ def test_a_program_compiles_without_a_warning_and_once(
         native.built(name, "--no-such-flag")
 
 
+@pytest.mark.slow
 @needs_compiler
 @needs_two_cores
 def test_both_senders_reach_everybody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,6 +215,7 @@ def test_both_senders_reach_everybody(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(payload_of(200)) == 200
 
 
+@pytest.mark.slow
 @needs_compiler
 @needs_two_cores
 def test_players_of_a_room_see_their_commands_in_its_updates(
@@ -212,8 +232,29 @@ def test_players_of_a_room_see_their_commands_in_its_updates(
         assert one["rate"] > 0.8
         assert 0 < one["visible_ms_p50"] < 500
         assert one["lost"] == 0
+        assert one["memory_bytes_each"] > 1_000
     assert report["withheld"] == {}
     assert "µs an update" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@needs_compiler
+@needs_two_cores
+def test_the_memory_of_connections_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    flags = ["--connections", "50", "--idle", "0.2", "--playing", "0.2", "--json", str(path)]
+    assert connections.main([*flags, "--peers", "websockets"]) == 0
+    runs = json.loads(path.read_text())["runs"]
+    assert [(one["contestant"], one["state"]) for one in runs] == [
+        ("ours, durable", "idle"),
+        ("ours, durable", "playing"),
+        ("websockets", "playing"),
+    ]
+    assert all(one["memory_bytes_each"] > 0 for one in runs), runs
+    assert runs[0]["deltas"] == 0 < runs[1]["deltas"]
+    assert "KiB each" in capsys.readouterr().out
 
 
 @needs_compiler

@@ -1,0 +1,94 @@
+"""What a connection costs in memory, and how many can come in a second.
+
+Idle ones have said hello and see no room; those that play sit in rooms of 10 in which something
+changes in every tick, send two commands a second each, and play until what is kept of their past
+(30 seconds of updates, the last 64 command numbers) is as much as it gets. Counted is by how much
+the server's own memory grew; what the kernel keeps for its sockets is not in it. PostgreSQL stores
+for our server, so that its memory is not that of a store.
+
+    .venv/bin/python -m scripts.bench.connections [--connections 1000,5000,15000]
+        [--peers colyseus,ws,websockets] [--idle 5] [--playing 40] [--json FILE]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.bench.contestants import Scene, contestants
+from scripts.bench.loading import Played
+from scripts.bench.measuring import Withheld, head, two_cores, write_report
+from scripts.bench.peers import PEERS
+from scripts.bench.rooms import names_in
+
+TARGET_KIB = 8
+RATE = 2.0
+
+
+def line(name: str, what: str, count: int, one: Played) -> str:
+    """Return a line of the table."""
+    came_s = count / max(one.report["ramp_s"], 1e-9)
+    return (
+        f"{name:14} {what:8} {count:7,} {one.bytes_each / 1024:8.1f} KiB each  "
+        f"{came_s:7,.0f} came in a second  {one.use.server_share:6.1%} of a core"
+    )
+
+
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for."""
+    peers = [peer.name for peer in PEERS]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--connections", default="1000,5000,15000")
+    parser.add_argument(
+        "--peers", nargs="?", type=lambda text: names_in(text, peers), const=peers, default=[]
+    )
+    parser.add_argument("--idle", type=float, default=5.0)
+    parser.add_argument("--playing", type=float, default=40.0)
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    return parser.parse_args(argv)
+
+
+def scenes(count: int, arguments: argparse.Namespace) -> dict[str, Scene]:
+    """Return the ways in which so many connections are kept."""
+    return {
+        "idle": Scene(count, 10, RATE, arguments.idle, 0.0, plays=False),
+        "playing": Scene(count, 10, RATE, 1.0, arguments.playing),
+    }
+
+
+def measured(arguments: argparse.Namespace, told: Callable[[dict[str, Any]], None]) -> None:
+    """Measure everybody with every number of connections."""
+    cores = two_cores()
+    for count in map(int, arguments.connections.split(",")):
+        for what, scene in scenes(count, arguments).items():
+            # At a peer one cannot be without being in a room.
+            peers = arguments.peers if scene.plays else []
+            for name, contestant in contestants(["postgres"], peers).items():
+                try:
+                    one = contestant(scene, cores)
+                except Withheld as why:
+                    print(f"{name:14} {what:8} {count:7,} withheld: {why}", flush=True)
+                    told({"contestant": name, "state": what, "withheld": str(why)})
+                    continue
+                print(line(name, what, count, one), flush=True)
+                told({"contestant": name, "state": what, **one.figures()})
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print."""
+    arguments = parsed(argv)
+    report = head("scripts.bench.connections", argv)
+    runs: list[dict[str, Any]] = []
+    try:
+        measured(arguments, runs.append)
+    except Withheld as why:
+        print(f"withheld: {why}")
+        report["withheld"] = str(why)
+    print(f"(target: one that plays under {TARGET_KIB} KiB)")
+    write_report(arguments.json, report | {"runs": runs})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
