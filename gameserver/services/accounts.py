@@ -6,8 +6,8 @@
         TokenExpired     it was good once
 
 A token proves an account and nothing else. A ticket proves that another node sent an account here
-a moment ago. Both are EdDSA JWTs; the algorithm is fixed here and never taken from them. They are
-not logged and not kept.
+a moment ago, and lets in once. Both are EdDSA JWTs; the algorithm is fixed here and never taken
+from them. They are not logged and not kept, but for the numbers of tickets that were used.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,8 @@ TICKET_LIFE_S = 10
 GUEST_LIFE_S = 30 * 24 * 3600
 # Other machines' clocks may be off by this much.
 LEEWAY_S = 30
+# After this no ticket that was used can be good any more, whoever's clock made it.
+TICKET_KEPT_S = TICKET_LIFE_S + 2 * LEEWAY_S
 CREATE_ATTEMPTS = 5
 TOKEN_ID_BYTES = 12
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "iat", "exp", "jti")
@@ -77,6 +79,8 @@ class Accounts:
         self._now_s = now_s
         self._play_money_minor = play_money_minor
         self._chance = chance or SystemRandom()
+        # In the order in which they were used, and when. As many as handshakes allow in a minute.
+        self._used_tickets: dict[str, int] = {}
 
     async def guest(self, name: str) -> Entrance:
         """Make a new account; raise BadName."""
@@ -89,11 +93,12 @@ class Accounts:
 
     async def returning(self, token: str) -> Entrance:
         """Recognise the owner of a token; raise TokenRefused."""
-        account, expires_s, is_ticket = self._claims(token)
+        account, expires_s, ticket = self._claims(token)
         persons = await self._store.persons((account,))
         if not persons:
             raise TokenInvalid("the account is not known")
-        if is_ticket:
+        if ticket:
+            self._use(ticket)
             token = ""
         elif expires_s - self._now_s() < GUEST_LIFE_S // 2:
             token = self.token(account)
@@ -111,6 +116,15 @@ class Accounts:
         """Return what lets an account in at another node, for a moment."""
         return self._signed(account, TICKET_AUDIENCE + node, TICKET_LIFE_S)
 
+    def _use(self, ticket: str) -> None:
+        """Let a ticket be good once; raise TokenInvalid the second time."""
+        used, now_s = self._used_tickets, self._now_s()
+        while used and now_s - next(iter(used.values())) > TICKET_KEPT_S:
+            del used[next(iter(used))]
+        if ticket in used:
+            raise TokenInvalid("the ticket was used already")
+        used[ticket] = now_s
+
     def _signed(self, account: int, audience: str, life_s: int) -> str:
         now_s = self._now_s()
         claims = {
@@ -123,8 +137,8 @@ class Accounts:
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
-    def _claims(self, token: str) -> tuple[int, int, bool]:
-        """Return the account, when its proof expires, and whether that is a ticket."""
+    def _claims(self, token: str) -> tuple[int, int, str]:
+        """Return the account, when its proof expires, and the ticket's number, "" for a token."""
         ticket_audience = TICKET_AUDIENCE + self.node
         try:
             claims = jwt.decode(
@@ -151,7 +165,8 @@ class Accounts:
             raise TokenInvalid("the token is from the future")
         if expires_s <= now_s - LEEWAY_S:
             raise TokenExpired("the token has expired")
-        return _account(subject), expires_s, claims["aud"] != AUDIENCE
+        ticket = "" if claims["aud"] == AUDIENCE else str(claims["jti"])
+        return _account(subject), expires_s, ticket
 
 
 def _account(subject: object) -> int:

@@ -10,7 +10,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gameserver.services.accounts import GUEST_LIFE_S, Accounts, TokenExpired, TokenInvalid
+from gameserver.services.accounts import (
+    GUEST_LIFE_S,
+    LEEWAY_S,
+    TICKET_KEPT_S,
+    TICKET_LIFE_S,
+    Accounts,
+    TokenExpired,
+    TokenInvalid,
+)
 from gameserver.services.names import BadName
 from persistence.memory import MemoryStore
 
@@ -82,6 +90,36 @@ async def test_a_token_past_half_its_life_is_replaced_by_one_for_the_same_accoun
     assert accounts.verify(again.token) == guest.account
     with pytest.raises(TokenExpired):
         accounts.verify(guest.token)
+
+
+async def test_a_ticket_lets_in_once_and_at_its_own_node_alone() -> None:
+    store, clock = MemoryStore(), Clock()
+    here, there, elsewhere = (make(clock, store) for _ in range(3))
+    there.node, elsewhere.node = "there", "elsewhere"
+    guest = await here.guest("Ann")
+    ticket = here.ticket(guest.account, "there")
+    for accounts in (here, elsewhere):
+        with pytest.raises(TokenInvalid):
+            await accounts.returning(ticket)
+    assert (await there.returning(ticket)).token == "", "it is no reason for a new token"
+    with pytest.raises(TokenInvalid, match="used already"):
+        await there.returning(ticket)
+    again = here.ticket(guest.account, "there")
+    assert (await there.returning(again)).account == guest.account
+    clock.s += TICKET_LIFE_S + LEEWAY_S
+    with pytest.raises(TokenExpired):
+        await there.returning(again)
+
+
+async def test_used_tickets_are_forgotten_when_none_of_them_can_be_good() -> None:
+    store, clock = MemoryStore(), Clock()
+    accounts = make(clock, store)
+    accounts.node = "there"
+    guest = await accounts.guest("Ann")
+    for _ in range(200):
+        await accounts.returning(accounts.ticket(guest.account, "there"))
+        clock.s += 1
+    assert len(accounts._used_tickets) == TICKET_KEPT_S + 1
 
 
 async def test_a_token_of_an_account_that_is_not_there_is_invalid() -> None:
