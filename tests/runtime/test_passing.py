@@ -169,3 +169,30 @@ async def test_a_room_that_cannot_be_stored_keeps_no_other_shard_from_being_give
         await asyncio.sleep(5)
         assert first.owned == {1}
         assert len(second.owned) == SHARDS - 1
+
+
+@virtual
+async def test_a_directory_that_forgets_everybody_ends_no_drain_before_all_is_given() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        second = await world.start("b")
+        await world.settled()
+        passing, can_pass = world.store.pass_shards, asyncio.Event()
+
+        async def pass_later(node: str, to: str, marks: Sequence[ShardMark]) -> frozenset[int]:
+            await can_pass.wait()
+            return await passing(node, to, marks)
+
+        world.store.pass_shards = pass_later  # type: ignore[method-assign]
+        first.cluster.drain()
+        await asyncio.sleep(0.1)
+        world.shared.wipe()
+        second.directory.is_away = True  # It beats a moment later than the one that goes.
+        await first.rig.until(lambda: not first.cluster.view.leases.keys() - first.owned)
+        second.directory.is_away = False
+        can_pass.set()
+        async with asyncio.timeout(3):
+            await first.cluster.rid.wait()
+        assert not first.owned
+        await second.rig.until(lambda: len(second.owned) == SHARDS, 1)
+        assert second.rig.node.metrics.takeovers_total["takeover"] == 0, "all was handed over"
