@@ -18,7 +18,7 @@ from scripts.bench.measuring import Cores, Withheld, free_port, on_cores, runnin
 from scripts.bench.peers import PEERS, Peer
 
 OURS = {"memory": "ours, memory", "postgres": "ours, durable"}
-GAMES = {10: "bench10", 50: "bench50"}
+GAMES = {10: "bench10", 50: "bench50"}  # In larger rooms all but the first player watch.
 GAME_CLASSES = ("Beat", "Beat50")
 
 
@@ -109,5 +109,7 @@ def _ours(scene: Scene, cores: Cores, *flags: str) -> Played:
         command = server_command(scene, Path(folder), *flags)
         with running(command, cores.server, "server_ready") as (pid, ready):
             port = urlsplit(ready["play"]).port
-            load = ["--dialect", "gs", "--game", GAMES[scene.room_size], "--port", str(port)]
-            return played([*load, *scene.flags()], pid, cores)
+            load = ["--dialect", "gs", "--port", str(port), *scene.flags()]
+            load += ["--game", GAMES.get(scene.room_size, GAMES[10])]
+            load += ["--watch", "no" if scene.room_size in GAMES else "yes"]
+            return played(load, pid, cores)

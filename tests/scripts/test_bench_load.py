@@ -18,7 +18,7 @@ from gameserver.net.connection import Connection
 from gameserver.net.listener import Listener
 from protocol.closes import CloseCode
 from protocol.messages import AnyInbound
-from scripts.bench import connections, fanout, measuring, native, rooms
+from scripts.bench import connections, fanout, measuring, native, rooms, wide
 from scripts.bench.beat_game import Beat
 from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
 from scripts.bench.loading import Played, played
@@ -235,6 +235,21 @@ def test_players_of_a_room_see_their_commands_in_its_updates(
         assert one["memory_bytes_each"] > 1_000
     assert report["withheld"] == {}
     assert "µs an update" in capsys.readouterr().out
+
+
+@needs_compiler
+@needs_two_cores
+def test_all_viewers_of_a_room_are_told_of_every_tick(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    flags = ["--viewers", "40", "--stores", "memory", "--runs", "1", "--duration", "1"]
+    assert wide.main([*flags, "--json", str(path)]) == 0
+    (one,) = json.loads(path.read_text())["runs"]["ours, memory"]
+    assert one["deltas_each_s_worst"] > 15
+    assert 0 < one["spread_ms_p99"] < 1000
+    assert one["commands"] == 0
+    assert "40 viewers" in capsys.readouterr().out
 
 
 @pytest.mark.slow
