@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,16 +22,18 @@ from gameserver.config import Config, ConfigError
 from gameserver.net.edge import Edge
 from gameserver.net.peers import PeerLinks
 from gameserver.runtime.clock import Clock
-from gameserver.runtime.cluster import Cluster, Identity, Place
+from gameserver.runtime.cluster import LEASE_MS, Cluster, Identity, Place
 from gameserver.runtime.moving import Moving
 from gameserver.runtime.node import Node
 from gameserver.services.accounts import LEEWAY_S, Accounts
 from gameserver.services.lobby import Lobby
 from gameserver.services.showcase import Showcase
+from persistence.directory import NodeRecord
 from persistence.interfaces import Store
 from persistence.redis.directory import RedisDirectory
 
 REACH_TIMEOUT_S = 3.0
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # To listen on; no way to any machine.
 GIVE_UP_BEFORE_S = 3.0  # Of the time to drain: goodbyes and the last snapshots need some too.
 
 log = structlog.get_logger(__name__)
@@ -142,7 +144,7 @@ class Membership:
             ):
                 running.append(tasks.create_task(what(), name=name))
             log.info("cluster_joined", node=self.name, url=url, peer=peer)
-            running.append(tasks.create_task(warn_if_unreachable(url, peer), name="reaching"))
+            running.append(tasks.create_task(self._look_at_addresses(), name="reaching"))
             yield
             for task in reversed(running):
                 task.cancel()
@@ -151,6 +153,12 @@ class Membership:
         finally:
             self._links.stop()
             await self._directory.stop()
+
+    async def _look_at_addresses(self) -> None:
+        await warn_if_unreachable(self.cluster.me.url, self.cluster.me.peer)
+        # Whoever was here under another name before is forgotten by then.
+        await asyncio.sleep(LEASE_MS / 1000)
+        warn_if_anothers(self.cluster.me, self.cluster.view.nodes)
 
     def admits_nodes_to(self, edge: Edge) -> Callable[[], None]:
         """Return what lets players in whom other nodes pass on, however many those are."""
@@ -185,6 +193,8 @@ async def warn_if_unreachable(url: str, peer: str) -> None:
         ("peer_address", host.strip("[]"), int(peer_port)),
     ):
         try:
+            if address in EVERYWHERE:
+                raise OSError(f"{address} leads everybody to their own machine")
             async with asyncio.timeout(REACH_TIMEOUT_S):
                 _, writer = await asyncio.open_connection(address, number)
         except (OSError, TimeoutError) as error:
@@ -193,6 +203,17 @@ async def warn_if_unreachable(url: str, peer: str) -> None:
             )
         else:
             writer.close()
+
+
+def warn_if_anothers(me: Identity, nodes: Iterable[NodeRecord]) -> None:
+    """Say if another node announces itself under an address of this one: who follows gets lost."""
+    for other in nodes:
+        for what, own, theirs in (
+            ("advertise", me.url, other.url),
+            ("peer_address", me.peer, other.peer),
+        ):
+            if other.name != me.name and own == theirs:
+                log.error("own_address_is_anothers", setting=what, address=own, node=other.name)
 
 
 def _bracketed(host: str) -> str:

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 import structlog.testing
 
-from gameserver.app_cluster import cluster_id, warn_if_unreachable
+from gameserver.app_cluster import cluster_id, warn_if_anothers, warn_if_unreachable
 from gameserver.config import Config, ConfigError
 from gameserver.runtime.clock import SystemClock
+from gameserver.runtime.cluster import Identity
+from persistence.directory import NodeRecord
 from persistence.memory import MemoryStore
 
 ALONE = Config()
@@ -55,4 +57,20 @@ async def test_an_address_of_its_own_that_nobody_can_reach_is_told_of() -> None:
             assert told == []
             await warn_if_unreachable("ws://127.0.0.1:1/ws", f"127.0.0.1:{port}")
             await warn_if_unreachable(f"ws://127.0.0.1:{port}/ws", "[::1]:1")
-    assert [one["setting"] for one in told] == ["advertise", "peer_address"]
+            await warn_if_unreachable(f"ws://0.0.0.0:{port}/ws", f"127.0.0.1:{port}")
+    assert [one["setting"] for one in told] == ["advertise", "peer_address", "advertise"]
+
+
+def test_an_address_of_its_own_that_is_another_nodes_is_told_of() -> None:
+    me = Identity("a", "a-1", "ws://h:1/ws", "h:2", ())
+    itself = NodeRecord("a", "a-1", me.url, me.peer, 1, 0, 0, 0, (), 0, False)
+    other = NodeRecord("b", "b-1", "ws://h:3/ws", "h:4", 1, 0, 0, 0, (), 0, False)
+    with structlog.testing.capture_logs() as told:
+        warn_if_anothers(me, (itself, other))
+        assert told == []
+        warn_if_anothers(me, (itself, replace(other, url=me.url)))
+        warn_if_anothers(me, (itself, replace(other, peer=me.peer)))
+    assert [(one["setting"], one["node"]) for one in told] == [
+        ("advertise", "b"),
+        ("peer_address", "b"),
+    ]
