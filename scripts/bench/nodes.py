@@ -4,7 +4,9 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+from gameserver.engine.game import Game
 from gameserver.games import keno
 from gameserver.runtime.clock import SystemClock
 from gameserver.runtime.keeper import shard_of
@@ -15,8 +17,9 @@ from persistence.ownership import DEFAULT_SHARDS
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
 from persistence.sealing import Sealer
+from scripts.bench.beat_game import Beat
 
-GAMES = {"keno": keno.GAME()}
+GAMES: dict[str, Game[Any]] = {"keno": keno.GAME(), Beat.name: Beat()}
 SETTINGS = NodeSettings(
     name="bench",
     shards=DEFAULT_SHARDS,

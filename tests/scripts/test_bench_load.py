@@ -18,7 +18,7 @@ from gameserver.net.connection import Connection
 from gameserver.net.listener import Listener
 from protocol.closes import CloseCode
 from protocol.messages import AnyInbound
-from scripts.bench import connections, fanout, measuring, native, rooms, wide
+from scripts.bench import connections, fanout, many, measuring, native, rooms, wide
 from scripts.bench.beat_game import Beat
 from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
 from scripts.bench.loading import Played, played
@@ -181,6 +181,18 @@ def test_the_game_changes_in_every_tick_and_a_command_sets_one_field() -> None:
     assert room.state.beat == 2
     room.tick(4, [i.Lost(0), i.Lost(1)])
     assert room.next_due() is None
+
+
+def test_rooms_in_which_nothing_happens_do_not_tick(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    flags = ["--rooms", "60", "--active", "10", "--seconds", "1", "--runs", "1"]
+    assert many.main([*flags, "--json", str(path)]) == 0
+    (one,) = json.loads(path.read_text())["runs"]
+    assert 60 <= one["ticks_s"] <= 130  # Six rooms, twenty times a second.
+    assert one["slot_ms_p99"] > 0
+    assert "10 % active" in capsys.readouterr().out
 
 
 # --- The programs, and servers under them.
