@@ -39,7 +39,6 @@ HTTP_LIFETIME_NS = 60 * SECOND_NS
 REFUSED_LIFETIME_NS = SECOND_NS
 REFUSED_MAX = 256
 RETRY_AFTER_S = 2
-AWAY_RETRY_MS = 3_000  # Whoever is sent away need not look here any sooner.
 DRAIN_STEP_S = 0.01
 DRAIN_RETRY_MS_MIN = 250
 
@@ -198,7 +197,7 @@ class Listener:
     def send_away(self) -> None:
         """Say goodbye to all who are connected; they go to another node at once."""
         for connection in list(self.connections):
-            connection.close(CloseCode.MOVED, "cut off", AWAY_RETRY_MS)
+            connection.close(CloseCode.MOVED, "cut off", 0)
 
     def stop(self) -> None:
         """Close the port and whatever is still connected."""

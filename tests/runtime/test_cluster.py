@@ -126,6 +126,14 @@ async def test_who_is_cut_off_from_all_but_its_players_sends_them_away_and_no_ot
             member.cluster.on_cut_off = partial(sent.append, name)
         await world.settled()
         lame = world.members["a"]
+        for one in world.members.values():  # They might all be cut off from storage.
+            one.way.is_cut = True
+        await asyncio.sleep(4)
+        assert sent == [], "it is nowhere better"
+        for one in world.members.values():
+            one.way.is_cut = False
+        await asyncio.sleep(4)
+        assert sent == []
         lame.way.is_cut = lame.directory.is_away = True
         await asyncio.sleep(4)
         assert sent == [], "it hears the others, who tell it what they take"
@@ -137,6 +145,19 @@ async def test_who_is_cut_off_from_all_but_its_players_sends_them_away_and_no_ot
         sent.clear()
         await world.settled()
         assert (sent, bool(lame.owned)) == ([], True)
+
+
+@virtual
+async def test_who_cannot_commit_and_has_lost_all_rooms_sends_its_players_away() -> None:
+    async with world_running() as world:
+        first = await world.start("a")
+        await world.start("b")
+        await world.settled()
+        owned: list[int] = []
+        first.cluster.on_cut_off = lambda: owned.append(len(first.owned))
+        first.way.is_cut = True
+        await first.rig.until(lambda: bool(owned), 3.5)
+        assert set(owned) == {0}
 
 
 @virtual
