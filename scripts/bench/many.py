@@ -28,6 +28,7 @@ from scripts.bench.measuring import Range, head, write_report
 from scripts.bench.nodes import database, node_on, room_row
 
 TARGET_PERCENT, TARGET_MS = 10.0, 1.0
+AT_ONCE = 64  # Rooms that are made and opened at once.
 
 
 class Somebody(Nobody):
@@ -65,13 +66,17 @@ class Cost:
 
 async def opened(node: Node, store: Store, rooms: int, active: int) -> None:
     """Open all rooms, let somebody stay in the active ones and nobody in the others."""
-    viewers: list[Somebody] = []
-    for number in range(1, rooms + 1):
-        row = room_row(number, Beat.name)
+    viewers = [Somebody(number) for number in range(1, rooms + 1)]
+
+    async def enter(viewer: Somebody) -> None:
+        row = room_row(viewer.account, Beat.name)
         await store.create_room(row)
-        viewer = Somebody(number)
-        await node.host.join(row, viewer, 1, watch=number > active)
-        viewers.append(viewer)
+        await node.host.join(row, viewer, 1, watch=viewer.account > active)
+
+    for first in range(0, rooms, AT_ONCE):
+        async with asyncio.TaskGroup() as tasks:
+            for viewer in viewers[first : first + AT_ONCE]:
+                tasks.create_task(enter(viewer))
     await asyncio.sleep(2)  # All that opening rooms brought with it is over then.
     for viewer in viewers[active:]:
         node.host.lost(viewer)
