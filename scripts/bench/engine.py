@@ -135,7 +135,7 @@ def seated(seats: int) -> tuple[Room[State], list[bytes]]:
     return room, [out.entry or b""]
 
 
-def commanded(room: Room[State], seat: int, number: int, command: Command) -> i.Commanded:
+def commanded(room: Room[Any], seat: int, number: int, command: Command) -> i.Commanded:
     """Return a command as the room host makes it from the wire."""
     body = msgspec.msgpack.encode(command)
     return i.Commanded(seat, number, WALL_MS, body, body_digest(body), room.decode(body))
@@ -195,12 +195,12 @@ def replay_us(entries: list[bytes]) -> float:
     return (process_time_ns() - began_ns) / len(entries) / 1_000
 
 
-def timed_us(work: Callable[[], object]) -> float:
+def timed_us(work: Callable[[], object], calls: int = 100) -> float:
     """Return microseconds of CPU that one call takes."""
     began_ns = process_time_ns()
-    for _ in range(100):
+    for _ in range(calls):
         work()
-    return (process_time_ns() - began_ns) / 100 / 1_000
+    return (process_time_ns() - began_ns) / calls / 1_000
 
 
 def figures(runs: int, measure: Callable[[], float]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from gameserver.net.connection import Connection
 from gameserver.net.listener import Listener
 from protocol.closes import CloseCode
 from protocol.messages import AnyInbound
-from scripts.bench import connections, fanout, many, measuring, native, rooms, wide
+from scripts.bench import big_state, connections, fanout, many, measuring, native, rooms, wide
 from scripts.bench.beat_game import Beat
 from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
 from scripts.bench.loading import Played, played
@@ -193,6 +193,21 @@ def test_rooms_in_which_nothing_happens_do_not_tick(
     assert 60 <= one["ticks_s"] <= 130  # Six rooms, twenty times a second.
     assert one["slot_ms_p99"] > 0
     assert "10 % active" in capsys.readouterr().out
+
+
+def test_a_tick_costs_what_it_changes_however_large_the_room_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    assert big_state.main(["--records", "20,2000", "--runs", "3", "--json", str(path)]) == 0
+    best = {
+        (one["what"], one["records"]): one["best"]
+        for one in json.loads(path.read_text())["figures"]
+    }
+    tick, snapshot = "a tick with one command and two changes", "a snapshot"
+    assert best[tick, 2000] < 3 * best[tick, 20]
+    assert best[snapshot, 2000] > 10 * best[snapshot, 20]  # This one is as large as the room.
+    assert "2000 records: full state" in capsys.readouterr().out
 
 
 # --- The programs, and servers under them.
