@@ -391,10 +391,11 @@ def clock_not_stored(stack: ExitStack) -> None:
 def clock_runs_through_outages(stack: ExitStack) -> None:
     """A new owner's clock is ahead of what was stored, as if time had passed meanwhile."""
 
-    async def take(self: Any, shards: Any, beat: int) -> None:
-        await before(self, shards, beat)
-        for owned in self.owned.values():
-            owned.offset_ticks += 100
+    async def take(self: Any, *arguments: Any) -> Any:
+        taken = await before(self, *arguments)
+        for shard in taken:
+            self.owned[shard].offset_ticks += 100
+        return taken
 
     before = put(stack, ShardKeeper, "take", take)
 

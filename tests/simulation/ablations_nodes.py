@@ -9,16 +9,13 @@ from typing import Any
 from gameserver.net.peer_ends import Answer
 from gameserver.net.peers import Link
 from gameserver.runtime import cluster as clusters
-from gameserver.runtime import deaths
 from gameserver.runtime import moving as movings
 from gameserver.runtime.closing import Closing
 from gameserver.runtime.cluster import Cluster
 from gameserver.runtime.committer import Committer
 from gameserver.runtime.deaths import Deaths
 from gameserver.runtime.handover import Handover
-from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.moving import Moving
-from gameserver.runtime.slots import Slots
 from persistence.directory import DirectoryUnavailable, NameTaken
 from persistence.memory_directory import MemoryDirectory
 from tests.simulation.ablating import put
@@ -54,11 +51,6 @@ def dead_for_ever(stack: ExitStack) -> None:
     put(stack, Deaths, "forget_living", lambda self, records, lapse_ms: None)
 
 
-def death_always_news(stack: ExitStack) -> None:
-    """Whoever bears the name of a node that died long ago may be robbed."""
-    put(stack, deaths, "NEWS_MS", 3_600_000)
-
-
 def idle_knows_nothing(stack: ExitStack) -> None:
     """Who has no shard does not look whether storage is there."""
 
@@ -66,16 +58,6 @@ def idle_knows_nothing(stack: ExitStack) -> None:
         """Ask nobody."""
 
     put(stack, Committer, "_heard", heard)
-
-
-def waited_for_ever(stack: ExitStack) -> None:
-    """What falls to a node is left to it, however long it does not take it."""
-    put(stack, movings, "PATIENCE_MS", 3_600_000)
-
-
-def clock_of_last_beat(stack: ExitStack) -> None:
-    """A shard's clock goes on from the last beat, however long ago that was."""
-    put(stack, Slots, "beat_now", lambda self: self.beat)
 
 
 def silence_is_death(stack: ExitStack) -> None:
@@ -136,11 +118,6 @@ def fenced_owner_stays(stack: ExitStack) -> None:
             self._keeper.drop, self.shard_lost = put_aside, lost
 
     before = put(stack, Committer, "_advance", advance)
-
-
-def older_claim_counts(stack: ExitStack) -> None:
-    """What was decided under an older claim on a shard counts under the newer one too."""
-    put(stack, ShardKeeper, "has", lambda self, mark: mark.shard in self.owned)
 
 
 # --- Giving.
@@ -214,8 +191,8 @@ def drained_without_giving(stack: ExitStack) -> None:
 
 NODE_ABLATIONS = (
     *(succession_ignored, taken_while_unsteady, stale_at_once, dead_for_ever, silence_is_death),
-    *(death_always_news, idle_knows_nothing, waited_for_ever, clock_of_last_beat),
+    idle_knows_nothing,
     *(leases_never_lapse, leases_kept_while_cut_off, name_not_given_up),
-    *(fenced_owner_stays, older_claim_counts),
+    fenced_owner_stays,
     *(given_in_flight, given_unrested, moved_untold, given_without_a_name, drained_without_giving),
 )

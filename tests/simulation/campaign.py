@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
 
 from tests.simulation.ablations import without
 from tests.simulation.cluster_world import world_of
-from tests.simulation.world import Report
+from tests.simulation.world import KNOWN_AWAITS, Report
 
 SEEDS_PER_TASK = 5
 
@@ -41,8 +40,13 @@ class Totals:
 
 def run_seed(seed: int, ablation: str | None = None) -> Report:
     """Run one seed, perhaps without one of the safeguards."""
-    with nullcontext() if ablation is None else without(ablation):
+    if ablation is None:
         return world_of(seed).run()
+    with without(ablation):
+        report = world_of(seed).run()
+    # What was replaced waits elsewhere than the product does; that is not what is missing.
+    report.violations = [one for one in report.violations if one.invariant != KNOWN_AWAITS]
+    return report
 
 
 def run_seeds(seeds: Sequence[int], ablation: str | None = None) -> list[Report]:

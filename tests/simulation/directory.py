@@ -46,7 +46,6 @@ class Hub:
         self.away_until_s = 0.0
         self.slow_until_s = 0.0
         self.ahead_ms = 0
-        self.lost_s = 0.0  # When leases were last lost.
         self.links: dict[str, DirectoryLink] = {}
         self.on_call: Callable[[str, str, Any, Any], None] = lambda node, name, asked, answer: None
 
@@ -61,7 +60,6 @@ class Hub:
     def wipe(self) -> None:
         """Know nothing any more."""
         self.world.wipe()
-        self.lost_s = self.loop.time()
 
     def copy(self) -> DirectoryWorld:
         """Return all that is known, as a replica has it that is a little late."""
@@ -71,7 +69,6 @@ class Hub:
         """Know again what was known then: the replica has taken over."""
         for name in DirectoryWorld.__slots__:
             setattr(self.world, name, getattr(older, name))
-        self.lost_s = self.loop.time()
 
     def heal(self) -> None:
         """Let nothing be wrong any more."""

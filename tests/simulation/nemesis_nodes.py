@@ -109,7 +109,6 @@ class NodeNemesis(Nemesis):
         self.nodes.hub.go_back(older)
 
     async def _directory_clock_jumps(self) -> None:
-        self.nodes.hub.lost_s = self._now_s()
         self.nodes.hub.ahead_ms += self._chance.choice((-3_600_000, -1_000, 1_500, 3_600_000))
 
     # --- What lies between a node and others.

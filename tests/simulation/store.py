@@ -111,6 +111,7 @@ class Database(MemoryStore):
         self.balances_ever: dict[int, set[int]] = {}
         self.calls: dict[Call, None] = {}
         self.regressed_at_s: float | None = None
+        self.asked_s = 0.0  # When what is done now was asked for.
         self.signed: list[SignedHead] = []
         self._poisoned_batches: set[int] = set()
         self.on_next_commit: list[Callable[[str], None]] = []
@@ -289,6 +290,7 @@ class Call:
         self.options = kind
         self.answered: asyncio.Future[Any] = link.database.loop.create_future()
         self.is_broken = False  # Broken before it was done: it never will be.
+        self.asked_s = link.database.loop.time()
 
     def start(self) -> None:
         """Send the call."""
@@ -353,6 +355,7 @@ class Call:
         database = self.link.database
         if self.name == "commit" and self.arguments[0].entries:
             database.tell_of_commit(self.link.node)
+        database.asked_s = self.asked_s
         done: Any = None
         error: Exception | None = None
         try:

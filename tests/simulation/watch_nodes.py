@@ -13,8 +13,7 @@ from tests.simulation.nemesis import THIEF
 from tests.simulation.store import Database
 
 LETS_GO_WITHIN_S = 2.0
-TAKES_OVER_WITHIN_S = 3.0  # Of when its owner is known to be silent.
-LOST_FOR_S = 6.0
+TAKES_OVER_WITHIN_S = 4.5  # Of when its owner is known to be silent; others may die meanwhile.
 STEADY_MS = 2_000
 ALL_WELL_S = 0.5  # After an outage of storage: who waits longer is hindered by something else.
 # By then everybody has heard of a node's start.
@@ -59,11 +58,10 @@ class NodeWatch:
                 self.count("shard_taken_by_link")
             else:
                 self.count("shard_taken_by_lapse")
-            # Who could not say that it lives, because nobody could, has not been silent. Only if
-            # leases are lost too, others may have asked before they knew how storage is.
-            well_ms = (self._now_s() - self.ill_s) * 1000
-            if self._now_s() - self.hub.lost_s < LOST_FOR_S:
-                well_ms = idle_ms
+            # Who could not say that it lives, because nobody could, has not been silent. What was
+            # asked for before anybody knew how storage is may come late all the same.
+            is_ill = self.database.asked_s <= self.ill_s
+            well_ms = idle_ms if is_ill else (self._now_s() - self.ill_s) * 1000
             if name not in (node, NOBODY) and min(idle_ms, well_ms) < STALE_MS:
                 self._check_robbed(node, shard, name)
 

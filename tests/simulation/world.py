@@ -42,6 +42,7 @@ BEGAN_S = 1_000.0
 RUN_S_MIN = 20.0
 FAULTS_MIN = 3
 SUPERVISE_S = 0.1
+KNOWN_AWAITS = "I24 every await is known"
 SETTLE_WITHIN_S = 12.0
 ENDS_WITHIN_S = 12.0
 SMALL_LIMITS: tuple[tuple[Any, str, tuple[int, ...]], ...] = (
@@ -204,7 +205,7 @@ class World:
     def _meet_doom(self, server: Server, place: str) -> None:
         """Kill a server that has just begun to wait where one is to die."""
         if place and place not in awaits.ALL:
-            self.history.violate("I24 every await is known", place)
+            self.history.violate(KNOWN_AWAITS, place)
         if place in self.doomed and not self.is_healed:
             self.doomed.discard(place)
             self.count(f"died_at {place}")
