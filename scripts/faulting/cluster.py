@@ -14,7 +14,7 @@ from persistence.ownership import DEFAULT_SHARDS
 from protocol.client import Created, Options
 from scripts.faulting.nodes import Node
 from scripts.faulting.players import REQUEST_TIMEOUT_MS, SETTINGS, History, Player
-from scripts.faulting.relay import Balancer
+from scripts.faulting.relay import Balancer, Target
 from scripts.faulting.scene import Scene
 from scripts.faulting.servers import Server
 from scripts.redis_server import RedisServer
@@ -118,7 +118,9 @@ class ClusterWorld(Scene):
             for node in self.nodes[1:]:
                 starting.create_task(node.start())
         if self.size.route == "relay":
-            self._balancer.targets.extend(node.place for node in self.nodes)
+            places: dict[Target, Node] = {node.place: node for node in self.nodes}
+            self._balancer.targets.extend(places)
+            self._balancer.is_going = lambda place: places[place].is_going
             await self._balancer.start()
         await self.settled()
         await self._seat_players()

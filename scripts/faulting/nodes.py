@@ -28,6 +28,7 @@ class Node:
         self.name = name
         self.port, self._peer_port = _free_ports(2)
         self.servers: list[Server] = []
+        self.is_going = True  # Told to end, or not there: nobody should be led here.
         self.redis = Relay(tasks)
         self.postgres = Relay(tasks)
         self.peers = Relay(tasks)
@@ -85,15 +86,18 @@ class Node:
         self._tasks.create_task(server.read())
         if not await server.ready():
             raise ServerFailed(f"{self.name} ended: {server.last_words()}")
+        self.is_going = False
 
     async def kill(self) -> None:
         """End the process at once. As by a crash its port refuses from now on."""
+        self.is_going = True
         self.peers.refuse()
         self.server.kill()
         await self.server.ended()
 
     async def drain(self) -> int:
         """End the process in order and return the exit code."""
+        self.is_going = True
         self.peers.refuse()  # The links that stand are all that it needs.
         return await self.server.stop()
 

@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 CONNECT_TIMEOUT_S = 5.0
@@ -106,16 +106,20 @@ class Relay:
 
 
 class Balancer(Relay):
-    """One address for several servers: each connection goes to the next of them that takes it."""
+    """One address for several servers: each connection goes to the next of them that takes it.
+
+    Those that are known to be going get none.
+    """
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         super().__init__(tasks)
         self.targets: deque[Target] = deque()
+        self.is_going: Callable[[Target], bool] = lambda target: False
 
     def ways(self) -> Sequence[Target]:
-        """Return all, each time beginning with the next."""
+        """Return all that stay, each time beginning with the next."""
         self.targets.rotate(-1)
-        return tuple(self.targets)
+        return [target for target in self.targets if not self.is_going(target)]
 
 
 class Link:

@@ -11,7 +11,7 @@ from scripts.faulting.cli import main
 from scripts.faulting.cluster_campaign import ClusterOutcome, ClusterPlan
 from scripts.faulting.cluster_faults import FAULTS, ClusterMeasures
 from scripts.faulting.cluster_report import as_json, as_text, p99, summary, targets, wrong
-from scripts.faulting.relay import Relay
+from scripts.faulting.relay import Balancer, Relay
 from scripts.faulting.report import NEEDED
 
 
@@ -117,6 +117,15 @@ async def test_a_relay_that_refuses_keeps_its_connections_and_may_listen_again()
             one.close()
         await relay.stop()
         server.close()
+
+
+async def test_a_balancer_leads_to_each_in_turn_and_to_none_that_goes() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        balancer = Balancer(tasks)
+        balancer.targets.extend([("a", 1), ("b", 1), ("c", 1)])
+        assert {balancer.ways()[0] for _ in range(3)} == {("a", 1), ("b", 1), ("c", 1)}
+        balancer.is_going = lambda target: target == ("b", 1)
+        assert all(sorted(balancer.ways()) == [("a", 1), ("c", 1)] for _ in range(3))
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
