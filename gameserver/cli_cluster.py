@@ -35,10 +35,13 @@ TIMEOUT = duration("0s", "1h")
 def nodes(config_file: Path | None, is_json: bool, **flags: object) -> None:
     """List the nodes that share the shards through --redis."""
     with one_line_errors():
-        lines = operating_cluster.nodes(configured(config_file, flags))
+        config = configured(config_file, flags)
+        lines = operating_cluster.nodes(config)
     if is_json:
         print_json(lines)
         return
+    if not lines:
+        _say(f"nobody is there under the prefix {config.redis_prefix!r}")
     now_ms = time.time_ns() // 1_000_000
     for line in lines:
         line["load"] = f"{line['load_permille'] / 10:.1f}%"

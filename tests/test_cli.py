@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gameserver import __version__, cli
+from gameserver import __version__, cli, operating_cluster
 from gameserver.config import ConfigError, settings
 from gameserver.exits import exit_code
 from gameserver.net.listener import ListenFailed, PortInUse
@@ -87,6 +87,13 @@ def test_help_of_serve_names_every_flag_with_its_variable() -> None:
     for setting in settings():
         assert setting.flag in text
         assert setting.variable in text
+
+
+def test_a_list_without_nodes_says_where_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operating_cluster, "nodes", lambda config: [])
+    told = run("nodes", "--redis", "redis://h", "--redis-prefix", "typo")
+    assert (told.exit_code, "'typo'" in told.stderr) == (0, True)
+    assert json.loads(run("nodes", "--redis", "redis://h", "--json").stdout) == []
 
 
 def test_version_is_printed_as_text_and_as_json() -> None:
