@@ -52,7 +52,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 def scenes(count: int, arguments: argparse.Namespace) -> dict[str, Scene]:
     """Return the ways in which so many connections are kept."""
     return {
-        "idle": Scene(count, 10, RATE, arguments.idle, 0.0, plays=False),
+        "idle": Scene(count, 10, 0.0, arguments.idle, 0.0, plays=False),
         "playing": Scene(count, 10, RATE, 1.0, arguments.playing),
     }
 

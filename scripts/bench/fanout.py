@@ -69,7 +69,7 @@ def sent(sender: str, work: Work, cores: Cores, duration_s: float) -> Played:
     """Let a sender work for a while."""
     port = free_port()
     with running(command_of(sender, work, port), cores.server, "listening") as (pid, _):
-        flags = ["--dialect", "plain" if sender == LIMIT else "gs", "--play", "no"]
+        flags = ["--dialect", "plain" if sender == LIMIT else "gs", "--play", "no", "--rate", "0"]
         flags += ["--port", str(port), "--connections", str(work.connections)]
         flags += ["--duration", str(duration_s), "--warm", "1"]
         return played(flags, pid, cores)

@@ -74,14 +74,14 @@ class Everybody:
         self.present.pop(connection, None)
 
 
-def edge_for(connections: int) -> Edge:
+def edge_for(connections: int, command_rate: int = 20) -> Edge:
     """Return the surroundings of so many connections, with the server's own bounds for each."""
     clock = SystemClock()
     return Edge(
         limits=EdgeLimits(
             message_bytes_max=4096,
-            command_rate=20,
-            command_burst=80,
+            command_rate=command_rate,
+            command_burst=4 * command_rate,
             outbox=OutboxLimits(64 * 1024, 512 * 1024, 5 * SECOND_NS),
             hello_timeout_ns=3 * SECOND_NS,
             ping_interval_ns=10 * SECOND_NS,

@@ -18,7 +18,17 @@ from gameserver.net.connection import Connection
 from gameserver.net.listener import Listener
 from protocol.closes import CloseCode
 from protocol.messages import AnyInbound
-from scripts.bench import big_state, connections, fanout, many, measuring, native, rooms, wide
+from scripts.bench import (
+    big_state,
+    connections,
+    fanout,
+    inbound,
+    many,
+    measuring,
+    native,
+    rooms,
+    wide,
+)
 from scripts.bench.beat_game import Beat
 from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
 from scripts.bench.loading import Played, played
@@ -279,6 +289,19 @@ def test_all_viewers_of_a_room_are_told_of_every_tick(
     assert "40 viewers" in capsys.readouterr().out
 
 
+@needs_compiler
+@needs_two_cores
+def test_commands_reach_both_takers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    flags = ["--connections", "20", "--rates", "400", "--runs", "1", "--duration", "0.5"]
+    assert inbound.main([*flags, "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert "withheld" not in report
+    assert [one["taker"] for one in report["inbound"]] == [inbound.LIMIT, inbound.OURS]
+    assert all(0 < one["us_per_command"]["median"] < 1_000 for one in report["inbound"])
+    assert "target" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @needs_compiler
 @needs_two_cores
@@ -338,7 +361,7 @@ async def test_players_who_are_turned_away_come_again() -> None:
     everybody = Reluctant(3)
     listener = Listener(edge_for(100), everybody, asyncio.Protocol)
     port = await listener.start("127.0.0.1", 0)
-    flags = ["--port", str(port), "--connections", "3", "--play", "no"]
+    flags = ["--port", str(port), "--connections", "3", "--play", "no", "--rate", "0"]
     flags += ["--duration", "0.1", "--warm", "0"]
     cores = Cores(*sorted(os.sched_getaffinity(0))[:2])
     try:

@@ -1,6 +1,6 @@
 /* The least that a server can do to send one WebSocket frame to N connections: send() for each.
 
-   fanout --port P --connections N --frame-bytes B --hz H      (H 0: as fast as it goes)
+   fanout --port P --connections N --frame-bytes B --hz H   (0: as fast as it goes, -1: never)
 
    It answers every request with an upgrade, whatever it says, and begins when N are there. What a
    client sends is thrown away. It is the limit that a server which does more is compared with. */
@@ -66,7 +66,8 @@ static void read_from(struct connection *from) {
         from->is_open = 1;
         opened++;
     } else if (got == 0 || (got < 0 && errno != EAGAIN)) {
-        exit(0); /* The client has what it wanted. */
+        close(from->fd); /* The client has what it wanted. */
+        from->is_open = 0;
     }
 }
 
@@ -107,7 +108,7 @@ int main(int argc, char **argv) {
 
     int64_t interval_ns = hz > 0 ? (int64_t)(1e9 / hz) : 0, due_ns = 0;
     for (;;) {
-        int64_t left_ns = opened < wanted ? 100 * MS_NS : due_ns - now_ns();
+        int64_t left_ns = hz < 0 || opened < wanted ? 100 * MS_NS : due_ns - now_ns();
         int timeout_ms = left_ns <= 0 ? 0 : (int)((left_ns + MS_NS - 1) / MS_NS);
         int count = epoll_wait(epoll, events, 256, timeout_ms);
         for (int at = 0; at < count; at++) {
@@ -117,7 +118,7 @@ int main(int argc, char **argv) {
                 read_from(events[at].data.ptr);
             }
         }
-        if (opened < wanted || now_ns() < due_ns) continue;
+        if (hz < 0 || opened < wanted || now_ns() < due_ns) continue;
         for (int at = 0; at < wanted; at++)
             if (connections[at].is_open) send_frame(&connections[at]);
         /* A late round does not shift later ones. */
