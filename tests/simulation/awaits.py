@@ -55,6 +55,7 @@ SELDOM = (
 
 # Where only nodes of a cluster wait; the same campaign has had one die at each of these.
 NODE_AWAITS = (
+    "app_cluster._look_at_addresses",
     "app_cluster.cluster_id cluster",
     "app_cluster.cluster_id wall_ms",
     "app_cluster.warn_if_unreachable",
