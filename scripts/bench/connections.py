@@ -1,10 +1,11 @@
-"""What a connection costs in memory, and how many can come in a second.
+"""What a connection costs in memory, how many come in a second, and how soon all are back.
 
 Idle ones have said hello and see no room; those that play sit in rooms of 10 in which something
 changes in every tick, send two commands a second each, and play until what is kept of their past
 (30 seconds of updates, the last 64 command numbers) is as much as it gets. Counted is by how much
 the server's own memory grew; what the kernel keeps for its sockets is not in it. PostgreSQL stores
-for our server, so that its memory is not that of a store.
+for our server, so that its memory is not that of a store. In a storm all connections break at once
+and come back at once, each with its token and for what it has missed.
 
     .venv/bin/python -m scripts.bench.connections [--connections 1000,5000,15000]
         [--peers colyseus,ws,websockets] [--idle 5] [--playing 40] [--json FILE]
@@ -26,13 +27,19 @@ TARGET_KIB = 8
 RATE = 2.0
 
 
-def line(name: str, what: str, count: int, one: Played) -> str:
+def line(name: str, what: str, one: Played) -> str:
     """Return a line of the table."""
-    came_s = count / max(one.report["ramp_s"], 1e-9)
-    return (
-        f"{name:14} {what:8} {count:7,} {one.bytes_each / 1024:8.1f} KiB each  "
-        f"{came_s:7,.0f} came in a second  {one.use.server_share:6.1%} of a core"
-    )
+    report, count = one.report, one.report["connections"]
+    if what == "storm":
+        told = (
+            f"half back after {report['back_ms_p50'] / 1000:.2f} s, all after "
+            f"{report['back_ms_max'] / 1000:.2f} s, {report['gapless'] / count:.1%} without a gap"
+        )
+    else:
+        came_s = count / max(report["ramp_s"], 1e-9)
+        told = f"{one.bytes_each / 1024:8.1f} KiB each, {came_s:7,.0f} came in a second"
+    doubts = f"  ({'; '.join(one.doubts)})" if one.doubts else ""
+    return f"{name:14} {what:8} {count:7,}  {told}{doubts}"
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
@@ -54,6 +61,7 @@ def scenes(count: int, arguments: argparse.Namespace) -> dict[str, Scene]:
     return {
         "idle": Scene(count, 10, 0.0, arguments.idle, 0.0, plays=False),
         "playing": Scene(count, 10, RATE, 1.0, arguments.playing),
+        "storm": Scene(count, 10, 0.0, 2.0, 2.0, storm=True),
     }
 
 
@@ -63,7 +71,7 @@ def measured(arguments: argparse.Namespace, told: Callable[[dict[str, Any]], Non
     for count in map(int, arguments.connections.split(",")):
         for what, scene in scenes(count, arguments).items():
             # At a peer one cannot be without being in a room.
-            peers = arguments.peers if scene.plays else []
+            peers = arguments.peers if what == "playing" else []
             for name, contestant in contestants(["postgres"], peers).items():
                 try:
                     one = contestant(scene, cores)
@@ -71,7 +79,7 @@ def measured(arguments: argparse.Namespace, told: Callable[[dict[str, Any]], Non
                     print(f"{name:14} {what:8} {count:7,} withheld: {why}", flush=True)
                     told({"contestant": name, "state": what, "withheld": str(why)})
                     continue
-                print(line(name, what, count, one), flush=True)
+                print(line(name, what, one), flush=True)
                 told({"contestant": name, "state": what, **one.figures()})
 
 

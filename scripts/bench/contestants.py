@@ -26,7 +26,8 @@ GAME_CLASSES = ("Beat", "Beat50")
 class Scene:
     """How many players there are, in rooms of which size, and for how long.
 
-    Those who do not play say hello and are in no room.
+    Those who do not play say hello and are in no room. In a storm all connections break at once,
+    and all come back at once; only our server is asked for what was missed meanwhile.
     """
 
     players: int
@@ -35,6 +36,7 @@ class Scene:
     duration_s: float
     warm_s: float
     plays: bool = True
+    storm: bool = False
 
     def flags(self) -> list[str]:
         """Return what the load client is told of it."""
@@ -42,6 +44,7 @@ class Scene:
             *("--connections", str(self.players), "--group", str(self.room_size)),
             *("--rate", str(self.rate), "--duration", str(self.duration_s)),
             *("--warm", str(self.warm_s), "--play", "yes" if self.plays else "no"),
+            *("--storm", "yes" if self.storm else "no"),
         ]
 
 

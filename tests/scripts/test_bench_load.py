@@ -316,9 +316,13 @@ def test_the_memory_of_connections_is_told(
         ("ours, durable", "idle"),
         ("ours, durable", "playing"),
         ("websockets", "playing"),
+        ("ours, durable", "storm"),
     ]
-    assert all(one["memory_bytes_each"] > 0 for one in runs), runs
-    assert runs[0]["deltas"] == 0 < runs[1]["deltas"]
+    idle, playing, other, storm = runs
+    assert all(one["memory_bytes_each"] > 0 for one in (idle, playing, other)), runs
+    assert idle["deltas"] == 0 < playing["deltas"]
+    assert storm["gapless"] == 50
+    assert 0 < storm["back_ms_p50"] <= storm["back_ms_max"] < 10_000
     assert "KiB each" in capsys.readouterr().out
 
 

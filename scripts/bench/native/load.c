@@ -2,6 +2,7 @@
 
    load --dialect gs|plain|colyseus --port P --connections N --group G --rate R --duration S
         [--game NAME] [--warm S] [--ramp K] [--play yes|no] [--watch yes|no] [--path /ws]
+        [--storm yes|no]
 
    gs:       our protocol, see protocol/README.md. The first of each group makes a room of the game,
              the others join it by its id; with --watch yes they take no seat.
@@ -11,284 +12,14 @@
    With --play no nobody joins anything: the connections count the frames that come by themselves,
    and send commands of 40 bytes to a room that they do not see.
 
+   With --storm yes all connections break at once before the window begins, and all come back at
+   once, each with its token and from the last tick that it saw. Nobody sends commands then.
+
    Every command carries a number of 32 bits that occurs nowhere else. It is seen when its bytes
    stand in a frame that tells of changes; times run from the moment at which it was to be sent.
    Lines of JSON on stdout: ready (all have joined), begin, end, and the report. */
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "common.h"
-#include "wire.h"
-
-#define KEY "dGhlIHNhbXBsZSBub25jZQ=="
-#define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-/* Bytes for a field of the command, so that its message has 40. */
-#define PADDING "\xc4\x0f" "0123456789abcde"
-#define OPEN_MAX 8           /* Commands of one player that were not seen yet. */
-#define WHEEL_SLOTS 8192     /* Milliseconds: further ahead is nothing due. */
-#define BUFFER_BYTES 262144
-#define TICKS 4096
-#define RAMP_TIMEOUT_NS (90 * SECOND_NS)
-#define RETRY_NS (250 * MS_NS) /* After an answer that there is no place just now. */
-#define TURNED_AWAY_MAX 1000
-#define DRAIN_NS SECOND_NS   /* How long commands of the window may still become visible. */
-
-enum dialect { GS, PLAIN, COLYSEUS };
-enum stage { NEW, CONNECTING, MATCHING, UPGRADING, GREETING, WAITING, JOINING, PLAYING };
-
-struct sent {
-    uint32_t value;
-    int64_t due_ns;
-};
-
-struct player {
-    int fd, group;
-    enum stage stage;
-    unsigned char *rest; /* The beginning of a frame that is not whole yet. */
-    size_t rest_bytes;
-    struct player *next; /* In the same slot of the wheel. */
-    int64_t due_ns;
-    uint32_t number, deltas;
-    int open_count;
-    struct sent open[OPEN_MAX];
-};
-
-struct group {
-    unsigned char room[9]; /* Its id as it came. */
-    size_t room_bytes;
-};
-
-struct tick {
-    uint64_t number;
-    uint32_t count;
-    int64_t first_ns, last_ns;
-};
-
-static enum dialect dialect;
-static const char *game, *path;
-static int port, wanted, group_size, ramp, plays, watches, epoll;
-static int started, playing; /* Players that have begun to connect, and that are in their rooms. */
-static double rate;
-static uint32_t run_id;
-static struct player *players, *wheel[WHEEL_SLOTS];
-static struct group *groups;
-static int64_t wheel_ms, begin_ns, end_ns; /* The window is 0 until it is known. */
-static unsigned char buffer[BUFFER_BYTES];
-static struct tick ticks[TICKS];
-
-static struct {
-    uint64_t deltas, delta_bytes, frames, bytes, commands, seen, overrun, deferred, lost, outcomes;
-    struct histogram visible, lag;
-} told;
-
-static int in_window(int64_t at_ns) { return begin_ns && at_ns >= begin_ns && at_ns < end_ns; }
-
-static const char *last_words = "";
-static int turned_away;
-
-static void put_on_wheel(struct player *player, int64_t due_ns);
-
-/* Who is lost before playing comes back a little later; who is lost after that is missed. */
-static void lose(struct player *player, const char *why) {
-    epoll_ctl(epoll, EPOLL_CTL_DEL, player->fd, NULL);
-    close(player->fd);
-    player->fd = -1;
-    player->rest_bytes = 0;
-    if (player->stage == PLAYING) {
-        if (!begin_ns) die("a player was lost before the window began: %s %s", why, last_words);
-        told.lost++;
-    } else {
-        if (++turned_away > TURNED_AWAY_MAX) die("no way in: %s %s", why, last_words);
-        player->stage = NEW;
-        put_on_wheel(player, now_ns() + RETRY_NS);
-    }
-}
-
-static void send_bytes(struct player *player, const void *data, size_t bytes) {
-    if (send(player->fd, data, bytes, MSG_NOSIGNAL) != (ssize_t)bytes)
-        lose(player, "nothing more could be sent");
-}
-
-static void send_message(struct player *player, struct message *message, enum opcode opcode) {
-    mask_frame(message, opcode);
-    send_bytes(player, message->bytes, message->length);
-}
-
-/* --- The wheel: what each player does next, by the millisecond. */
-
-static void put_on_wheel(struct player *player, int64_t due_ns) {
-    int64_t at_ms = due_ns / MS_NS + 1; /* Late rather than early. */
-    if (at_ms < wheel_ms) at_ms = wheel_ms;
-    if (at_ms >= wheel_ms + WHEEL_SLOTS) at_ms = wheel_ms + WHEEL_SLOTS - 1;
-    player->due_ns = due_ns;
-    player->next = wheel[at_ms % WHEEL_SLOTS];
-    wheel[at_ms % WHEEL_SLOTS] = player;
-}
-
-static int64_t next_due_ns(int64_t due_ns) {
-    /* Half to one and a half times the interval: players do not march in step. */
-    return due_ns + (int64_t)(SECOND_NS / rate * (0.5 + chance() / 4294967296.0));
-}
-
-/* --- Joining. */
-
-static void enter(struct player *player) {
-    player->stage = PLAYING;
-    playing++;
-    if (rate > 0)
-        put_on_wheel(player, now_ns() + (int64_t)(SECOND_NS / rate * (chance() / 4294967296.0)));
-}
-
-static void join(struct player *player) {
-    struct group *group = &groups[player->group];
-    struct message message = {.length = 0};
-    player->stage = JOINING;
-    put_raw(&message, "\x95\x04\x01\x02", 4);
-    put_raw(&message, group->room, group->room_bytes);
-    int is_seated = !watches || player == &players[player->group * group_size];
-    put_byte(&message, is_seated ? 0xc2 : 0xc3);
-    send_message(player, &message, BINARY);
-}
-
-static void make_room(struct player *player) {
-    struct message message = {.length = 0};
-    uint32_t key[2] = {run_id, (uint32_t)player->group}; /* The same again after a busy answer. */
-    player->stage = WAITING;
-    put_raw(&message, "\x94\x03\x01\xa6" "create\x94", 11);
-    put_text(&message, game);
-    put_raw(&message, "\xc4\x08", 2);
-    put_raw(&message, key, 8);
-    put_raw(&message, "\xc2\x80", 2);
-    send_message(player, &message, BINARY);
-}
-
-static void welcomed(struct player *player) {
-    if (!plays) {
-        enter(player);
-    } else if (groups[player->group].room_bytes) {
-        join(player);
-    } else if (player == &players[player->group * group_size]) {
-        make_room(player);
-    } else {
-        player->stage = WAITING;
-    }
-}
-
-static void answered(struct player *player, const struct frame *frame) {
-    /* [3, request, code, [room, code]], or why not: then it is asked again. */
-    const unsigned char *at = frame->payload + 2, *end = frame->payload + frame->bytes;
-    struct group *group = &groups[player->group];
-    take_int(&at, end);
-    if (take_int(&at, end) != 0) {
-        last_words = strndup((const char *)at + 2, (size_t)(end - at) - 2);
-        put_on_wheel(player, now_ns() + RETRY_NS);
-        return;
-    }
-    if (player->stage != WAITING || at == end || *at++ != 0x92) die("a reply to nothing");
-    group->room_bytes = int_bytes(at, end);
-    memcpy(group->room, at, group->room_bytes);
-    int first = player->group * group_size;
-    for (int member = first; member < first + group_size && member < wanted; member++)
-        if (players[member].stage == WAITING) join(&players[member]);
-}
-
-static void say_hello(struct player *player) {
-    struct message message = {.length = 0};
-    char name[24];
-    player->stage = GREETING;
-    snprintf(name, sizeof name, "p%d", (int)(player - players));
-    put_raw(&message, "\x95\x01\x91\x01\xa0", 5);
-    put_text(&message, name);
-    put_text(&message, "load");
-    send_message(player, &message, BINARY);
-}
-
-static void ask_upgrade(struct player *player, const char *where) {
-    char request[512];
-    int bytes = snprintf(request, sizeof request,
-                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\n"
-                         "Connection: Upgrade\r\nSec-WebSocket-Key: " KEY "\r\n"
-                         "Sec-WebSocket-Version: 13\r\n%s\r\n",
-                         where, port,
-                         dialect == GS ? "Sec-WebSocket-Protocol: gs.v1\r\n" : "");
-    player->stage = UPGRADING;
-    send_bytes(player, request, (size_t)bytes);
-}
-
-static void ask_match(struct player *player) {
-    char body[64], request[512];
-    int body_bytes = snprintf(body, sizeof body, "{\"group\": %d}", player->group);
-    int bytes = snprintf(request, sizeof request,
-                         "POST /matchmake/joinOrCreate/bench HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
-                         "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-                         port, body_bytes, body);
-    player->stage = MATCHING;
-    send_bytes(player, request, (size_t)bytes);
-}
-
-static void connected(struct player *player) {
-    char where[64];
-    if (dialect == COLYSEUS) {
-        ask_match(player);
-    } else if (dialect == PLAIN) {
-        snprintf(where, sizeof where, "/%d", player->group);
-        ask_upgrade(player, where);
-    } else {
-        ask_upgrade(player, path);
-    }
-}
-
-static void start(struct player *player) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int yes = 1;
-    player->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (player->fd < 0) die("socket: %s", strerror(errno));
-    setsockopt(player->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    player->stage = CONNECTING;
-    if (connect(player->fd, (struct sockaddr *)&address, sizeof address) < 0
-        && errno != EINPROGRESS)
-        die("connect: %s", strerror(errno));
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = player};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, player->fd, &event) < 0) die("epoll: %s", strerror(errno));
-}
-
-/* Takes the answer to an HTTP request out of the data; returns its length, 0 if it is not whole. */
-static size_t take_answer(struct player *player, unsigned char *data, size_t bytes) {
-    char *end = memmem(data, bytes, "\r\n\r\n", 4);
-    if (end == NULL) return 0;
-    size_t head = (size_t)(end + 4 - (char *)data);
-    *end = 0; /* The data are ours; texts are searched in them. */
-    if (player->stage == UPGRADING) {
-        if (memmem(data, head, " 101 ", 5) == NULL || memmem(data, head, ACCEPT, 28) == NULL)
-            die("no upgrade: %s", (char *)data);
-        if (dialect == PLAIN) enter(player);
-        else if (dialect == GS) say_hello(player);
-        else player->stage = GREETING;
-        return head;
-    }
-    char *length = strcasestr((char *)data, "content-length:");
-    size_t body_bytes = length ? (size_t)atol(length + 15) : 0;
-    *end = '\r';
-    if (bytes < head + body_bytes) return 0;
-    char body[512], room[64], session[64], process[64], where[256];
-    snprintf(body, sizeof body, "%.*s", (int)body_bytes, (char *)data + head);
-    char *session_at = strstr(body, "\"sessionId\":\""), *room_at = strstr(body, "\"roomId\":\"");
-    char *process_at = strstr(body, "\"processId\":\"");
-    if (!session_at || !room_at || !process_at) die("no seat: %s", body);
-    if (sscanf(session_at + 13, "%63[^\"]", session) != 1
-        || sscanf(room_at + 10, "%63[^\"]", room) != 1
-        || sscanf(process_at + 13, "%63[^\"]", process) != 1)
-        die("no seat: %s", body);
-    snprintf(where, sizeof where, "/%s/%s?sessionId=%s", process, room, session);
-    ask_upgrade(player, where);
-    return head + body_bytes;
-}
+#include "joining.h"
 
 /* --- Playing. */
 
@@ -370,12 +101,15 @@ static void look_for_own(struct player *player, const struct frame *frame, int64
     }
 }
 
-static void note_tick(const struct frame *frame, int64_t at_ns) {
+static uint64_t tick_of(const struct frame *frame) {
     /* [6, room, base, tick, changes] */
     const unsigned char *at = frame->payload + 2, *end = frame->payload + frame->bytes;
     take_int(&at, end);
     take_int(&at, end);
-    uint64_t number = take_int(&at, end);
+    return take_int(&at, end);
+}
+
+static void note_tick(uint64_t number, int64_t at_ns) {
     struct tick *tick = &ticks[number % TICKS];
     if (tick->number != number) *tick = (struct tick){.number = number, .first_ns = at_ns};
     tick->count++;
@@ -387,17 +121,21 @@ static void take_delta(struct player *player, const struct frame *frame, int64_t
         told.deltas++;
         told.delta_bytes += frame->whole;
         player->deltas++;
-        if (dialect == GS && plays && group_size >= wanted) note_tick(frame, at_ns);
+        if (dialect == GS && plays && group_size >= wanted) note_tick(tick_of(frame), at_ns);
     }
+    if (storms) player->closed_tick = tick_of(frame);
     if (player->open_count) look_for_own(player, frame, at_ns);
 }
 
 static void take_gs(struct player *player, const struct frame *frame, int64_t at_ns) {
     struct message message = {.length = 0};
     switch (frame->bytes > 1 ? frame->payload[1] : 0) {
-    case 1: welcomed(player); break;
+    case 1:
+        if (storms) keep_token(player, frame);
+        welcomed(player);
+        break;
     case 3: answered(player, frame); break;
-    case 4: enter(player); break;
+    case 4: joined(player, frame); break;
     case 6: take_delta(player, frame, at_ns); break;
     case 7: told.outcomes += (uint64_t)in_window(at_ns); break;
     case 8: told.deferred++; break;
@@ -532,7 +270,10 @@ static void report(double ramp_s, double seconds, double cpu_share) {
     printf("\"visible_ms_p50\": %.2f, \"visible_ms_p99\": %.2f, \"visible_ms_max\": %.2f, ",
            quantile_ms(&told.visible, 0.5), quantile_ms(&told.visible, 0.99),
            told.visible.count ? (double)told.visible.max_us / 1e3 : -1.0);
-    printf("\"spread_ms_p99\": %.2f, ", spread_ms());
+    printf("\"spread_ms_p99\": %.2f, \"gapless\": %llu, \"back_ms_p50\": %.1f, "
+           "\"back_ms_max\": %.1f, ",
+           spread_ms(), (unsigned long long)told.gapless, quantile_ms(&told.back, 0.5),
+           quantile_ms(&told.back, 1.0));
     printf("\"load_cpu_share\": %.3f, \"load_lag_ms_p99\": %.2f, \"load_lag_ms_max\": %.2f}\n",
            cpu_share, quantile_ms(&told.lag, 0.99), (double)told.lag.max_us / 1e3);
 }
@@ -554,7 +295,9 @@ static void read_options(int argc, char **argv) {
     rate = atof(option(argc, argv, "--rate", "2"));
     plays = strcmp(option(argc, argv, "--play", "yes"), "yes") == 0;
     watches = strcmp(option(argc, argv, "--watch", "no"), "yes") == 0;
+    storms = strcmp(option(argc, argv, "--storm", "no"), "yes") == 0;
     if (wanted < 1 || group_size < 1) die("nobody is to play");
+    if (storms && (dialect != GS || !plays || rate > 0)) die("no storm: it needs gs and rate 0");
 }
 
 static void connect_all(void) {
@@ -568,6 +311,18 @@ static void connect_all(void) {
         turn(1);
         if (now_ns() > deadline_ns) die("only %d of %d came in %s", playing, wanted, last_words);
     }
+}
+
+static void storm(void) {
+    storm_ns = now_ns();
+    for (int at = 0; at < wanted; at++) {
+        close(players[at].fd);
+        players[at].rest_bytes = 0;
+        players[at].stage = NEW;
+    }
+    started = playing = 0;
+    ramp = wanted;
+    connect_all();
 }
 
 int main(int argc, char **argv) {
@@ -586,6 +341,7 @@ int main(int argc, char **argv) {
 
     int64_t from_ns = now_ns() + (int64_t)(warm_s * 1e9);
     while (now_ns() < from_ns) turn(1);
+    if (storms) storm();
     say("begin");
     int64_t cpu_from_ns = cpu_ns();
     begin_ns = now_ns();

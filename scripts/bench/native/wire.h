@@ -37,7 +37,7 @@ static inline int read_frame(const unsigned char *data, size_t bytes, struct fra
 
 /* Something that is being written: a message, and the frame around it. */
 struct message {
-    unsigned char bytes[512];
+    unsigned char bytes[4096];
     size_t length;
 };
 
@@ -62,18 +62,23 @@ static inline void put_text(struct message *to, const char *text) {
     put_raw(to, text, strlen(text));
 }
 
-/* Makes the message (of at most 125 bytes) a masked frame. */
+/* Makes the message a masked frame. */
 static inline void mask_frame(struct message *message, enum opcode opcode) {
-    unsigned char payload[125];
+    unsigned char payload[sizeof message->bytes];
     size_t bytes = message->length;
-    if (bytes > sizeof payload) die("a message is too long");
     memcpy(payload, message->bytes, bytes);
     uint32_t random = chance();
     unsigned char mask[4];
     memcpy(mask, &random, 4);
     message->length = 0;
     put_byte(message, 0x80 | (unsigned)opcode);
-    put_byte(message, 0x80 | (unsigned)bytes);
+    if (bytes < 126) {
+        put_byte(message, 0x80 | (unsigned)bytes);
+    } else {
+        put_byte(message, 0x80 | 126);
+        put_byte(message, (unsigned)bytes >> 8);
+        put_byte(message, (unsigned)bytes & 0xff);
+    }
     put_raw(message, mask, 4);
     for (size_t at = 0; at < bytes; at++) put_byte(message, payload[at] ^ mask[at & 3]);
 }
@@ -95,6 +100,20 @@ static inline uint64_t take_int(const unsigned char **at, const unsigned char *e
     for (size_t byte = 1; byte < bytes; byte++) value = value << 8 | (*at)[byte];
     *at += bytes;
     return value;
+}
+
+/* Reads a MessagePack text, moves `at` behind it, and returns how many bytes it has in all. */
+static inline size_t take_text(const unsigned char **at, const unsigned char *end) {
+    const unsigned char *data = *at;
+    size_t head = 1, length = 0;
+    if (data + 3 > end) die("a text was expected");
+    if (*data >= 0xa0 && *data <= 0xbf) length = *data & 0x1f;
+    else if (*data == 0xd9) head = 2, length = data[1];
+    else if (*data == 0xda) head = 3, length = (size_t)data[1] << 8 | data[2];
+    else die("a text was expected");
+    if (data + head + length > end) die("a text was expected");
+    *at += head + length;
+    return head + length;
 }
 
 #endif
