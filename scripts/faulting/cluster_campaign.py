@@ -17,7 +17,7 @@ from scripts.faulting.servers import ServerFailed
 from scripts.faulting.world import NOTICED_S
 
 FAULT_S = 240.0
-UNDISTURBED_S = 5.0
+UNDISTURBED_S = 3.0
 
 Say = Callable[[str], None]
 
@@ -115,8 +115,10 @@ async def _injured(world: ClusterWorld, name: str, chance: Random, outcome: Clus
         outcome.faults.append(f"play did not go on after {name}: {error!r}")
         return False
     outcome.run[name] += 1
+    if len(world.faults) == found:
+        return True
     await asyncio.sleep(NOTICED_S)
-    if len(world.machine.stalls_ms) > stalls and len(world.faults) > found:
+    if len(world.machine.stalls_ms) > stalls:
         outcome.not_run += [f"the machine stood still: {one}" for one in world.faults[found:]]
         del world.faults[found:]
     return True

@@ -18,7 +18,7 @@ from scripts.faulting.cluster_report import as_json, as_text, wrong
 # The first test pays for the whole campaign; a busy machine takes several times as long.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-NAMES = ("kill", "redis_killed", "cut_postgres", "cut_all", "rolling")
+NAMES = ("kill", "redis_killed", "cut_all", "rolling")
 PLAN = ClusterPlan(names=NAMES, pause_s=0.3, size=ClusterSize(tables=6))
 PLAYERS = PLAN.size.tables * PLAN.size.seats
 
@@ -56,7 +56,7 @@ def test_others_take_over_the_rooms_of_a_node_that_was_killed_or_is_cut_off(
 ) -> None:
     assert outcome.measures.nodes_killed == 1
     assert outcome.measures.after_kill_ms != []
-    assert len(outcome.measures.after_cut_ms) >= 2
+    assert outcome.measures.after_cut_ms != []
 
 
 def test_a_redis_that_was_restarted_empty_is_noticed_by_nobody(outcome: ClusterOutcome) -> None:
