@@ -257,7 +257,7 @@ class Cluster:
             log.warning("leave_not_heard", error=repr(error))
 
     async def _beat_once(self) -> None:
-        sent_ns, was_draining = self._clock.now_ns(), self.is_draining
+        sent_ns, was_draining, was_last = self._clock.now_ns(), self.is_draining, self.is_last
         held = () if self._is_unsure else tuple(self.node.keeper.owned)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             view = await self.directory.beat(self._record(), held, LEASE_MS)
@@ -268,8 +268,8 @@ class Cluster:
         self._beats += 1
         self._take_in(view)
         # Who came a moment ago may be the only one to take anything: asked before, the directory
-        # may not have known.
-        if was_draining and (self.is_last or not self.node.keeper.owned):
+        # may not have known. And one that was wiped knows the others a moment later.
+        if was_draining and ((was_last and self.is_last) or not self.node.keeper.owned):
             self.rid.set()
 
     def _take_in(self, view: ClusterView) -> None:
