@@ -51,15 +51,6 @@ def dead_for_ever(stack: ExitStack) -> None:
     put(stack, Deaths, "forget_living", lambda self, records, lapse_ms: None)
 
 
-def idle_knows_nothing(stack: ExitStack) -> None:
-    """Who has no shard does not look whether storage is there."""
-
-    async def heard(self: Any) -> None:
-        """Ask nobody."""
-
-    put(stack, Committer, "_heard", heard)
-
-
 def silence_is_death(stack: ExitStack) -> None:
     """A node that does not answer on its link counts as dead."""
 
@@ -191,7 +182,6 @@ def drained_without_giving(stack: ExitStack) -> None:
 
 NODE_ABLATIONS = (
     *(succession_ignored, taken_while_unsteady, stale_at_once, dead_for_ever, silence_is_death),
-    idle_knows_nothing,
     *(leases_never_lapse, leases_kept_while_cut_off, name_not_given_up),
     fenced_owner_stays,
     *(given_in_flight, given_unrested, moved_untold, given_without_a_name, drained_without_giving),
