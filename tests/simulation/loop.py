@@ -91,6 +91,9 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, shuffles: Random | None = None) -> None:
         super().__init__()
+        # What it checks is for real time and other threads, and there are none here; it would make
+        # a run four times as long.
+        self.set_debug(False)
         self.tasks_made = 0
         self.unhandled: list[str] = []
         self.listening: dict[str, Listening] = {}
