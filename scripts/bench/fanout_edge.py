@@ -29,6 +29,7 @@ from gameserver.net.listener import Listener
 from gameserver.net.outbox import OutboxLimits
 from gameserver.net.server import OTHER_FILES, raise_file_limit
 from gameserver.net.wheel import Wheel
+from gameserver.runtime import collector
 from gameserver.runtime.clock import SystemClock
 from gameserver.runtime.release import WRITES_PER_TURN
 from gameserver.runtime.viewers import SharedFrame
@@ -147,8 +148,11 @@ async def served(arguments: argparse.Namespace) -> None:
     await listener.start("127.0.0.1", arguments.port)
     print(json.dumps({"event": "listening"}), flush=True)
     interval_s = 1 / arguments.hz if arguments.hz else 0.0
-    await everybody.complete.wait()
-    await beat(everybody, payload_of(arguments.frame_bytes), interval_s, arguments.way)
+    async with asyncio.TaskGroup() as tasks:
+        collecting = tasks.create_task(collector.run())
+        await everybody.complete.wait()
+        await beat(everybody, payload_of(arguments.frame_bytes), interval_s, arguments.way)
+        collecting.cancel()
 
 
 def main() -> None:

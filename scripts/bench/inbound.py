@@ -75,7 +75,7 @@ def compared(rate: int, arguments: argparse.Namespace) -> list[Taking]:
         us = Range.of([1e6 * one.use.server_s / max(one.report["commands"], 1) for one in ones])
         share = Range.of([one.use.server_share for one in ones])
         doubts = sorted({doubt for one in ones for doubt in one.doubts})
-        if share.most > FULL_SHARE:
+        if max(one.use.server_share + one.use.others_share for one in ones) > FULL_SHARE:
             doubts.append("its core was used up")
         found.append(Taking(taker, rate, us, share, doubts))
     return found

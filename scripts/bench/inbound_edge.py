@@ -26,6 +26,7 @@ from gameserver.engine.window import body_digest
 from gameserver.net.connection import Connection
 from gameserver.net.listener import Listener
 from gameserver.net.server import OTHER_FILES, raise_file_limit
+from gameserver.runtime import collector
 from gameserver.runtime.reading import Unreadable, read
 from protocol.messages import AnyInbound
 from protocol.messages import Command as CommandMessage
@@ -96,11 +97,13 @@ async def served(port: int, connections: int) -> None:
     edge = edge_for(connections, COMMANDS_EACH_S)
     await Listener(edge, taker, asyncio.Protocol).start("127.0.0.1", port)
     print(json.dumps({"event": "listening"}), flush=True)
-    while True:
-        await asyncio.sleep(TICK_S)
-        for inbox in taker.inboxes:
-            if inbox:
-                inbox.take()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(collector.run())
+        while True:
+            await asyncio.sleep(TICK_S)
+            for inbox in taker.inboxes:
+                if inbox:
+                    inbox.take()
 
 
 def main() -> None:

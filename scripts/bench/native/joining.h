@@ -12,8 +12,6 @@ static void enter(struct player *player) {
     player->stage = PLAYING;
     playing++;
     if (storm_ns) count_us(&told.back, (now_ns() - storm_ns) / 1000);
-    if (rate > 0)
-        put_on_wheel(player, now_ns() + (int64_t)(SECOND_NS / rate * (chance() / 4294967296.0)));
 }
 
 static void join(struct player *player) {

@@ -313,6 +313,13 @@ static void connect_all(void) {
     }
 }
 
+/* Commands begin when all are there: else those who came first could keep the others out. */
+static void begin_commands(void) {
+    for (int at = 0; rate > 0 && at < wanted; at++)
+        put_on_wheel(&players[at],
+                     now_ns() + (int64_t)(SECOND_NS / rate * (chance() / 4294967296.0)));
+}
+
 static void storm(void) {
     storm_ns = now_ns();
     for (int at = 0; at < wanted; at++) {
@@ -339,6 +346,7 @@ int main(int argc, char **argv) {
     double ramp_s = (double)(now_ns() - ramp_ns) / 1e9;
     say("ready");
 
+    begin_commands();
     int64_t from_ns = now_ns() + (int64_t)(warm_s * 1e9);
     while (now_ns() < from_ns) turn(1);
     if (storms) storm();

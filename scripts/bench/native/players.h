@@ -114,7 +114,7 @@ static void send_message(struct player *player, struct message *message, enum op
 
 static void put_on_wheel(struct player *player, int64_t due_ns) {
     int64_t at_ms = due_ns / MS_NS + 1; /* Late rather than early. */
-    if (at_ms < wheel_ms) at_ms = wheel_ms;
+    if (at_ms <= wheel_ms) at_ms = wheel_ms + 1; /* The slot of now may be under way. */
     if (at_ms >= wheel_ms + WHEEL_SLOTS) at_ms = wheel_ms + WHEEL_SLOTS - 1;
     player->due_ns = due_ns;
     player->next = wheel[at_ms % WHEEL_SLOTS];
