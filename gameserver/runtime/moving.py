@@ -146,7 +146,7 @@ class Moving:
 
     def _answer(self, given: dict[int, str]) -> None:
         """Tell who gave us shards that they are ours now."""
-        for name in set(given.values()):
+        for name in sorted(set(given.values())):
             shards = [shard for shard, giver in given.items() if giver == name]
             self._cluster.peers.send(name, ["taken", shards])
 
