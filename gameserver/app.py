@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
-from gameserver.app_cluster import Membership, Parts, Way, cluster_id, node_name
+from gameserver.app_cluster import Membership, Parts, Way, bracketed, cluster_id, node_name
 from gameserver.config import Config, ConfigError
 from gameserver.engine.game import Game
 from gameserver.exits import EXIT_DRAIN_RAN_OUT
@@ -281,8 +281,8 @@ def _services(
 
 
 def _say_ready(config: Config, net: NetServer, games: dict[str, Game[Any]]) -> None:
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    play = f"ws://{host}:{net.port if config.worker_port is None else config.port}/ws"
+    port = net.port if config.worker_port is None else config.port
+    play = f"ws://{bracketed(config.host)}:{port}/ws"
     log.info(
         "server_ready",
         play=play,

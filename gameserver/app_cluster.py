@@ -112,7 +112,6 @@ class Membership:
         self.cluster = Cluster(parts.node, self._directory, self._links, parts.clock, identity)
         self._moving = Moving(self.cluster, parts.store, parts.clock)
         self._showcase = Showcase(self._directory, parts.lobby, parts.clock)
-        self.cluster.hears_others = lambda: self._links.are_heard
         self.cluster.is_relaying = config.route == "relay"
         parts.node.is_alone = False
         parts.accounts.node = name
@@ -128,9 +127,9 @@ class Membership:
     ) -> AsyncIterator[None]:
         """Be one of the cluster's nodes, with players at ``port``."""
         config = self._config
-        url = config.advertise or f"ws://{_bracketed(config.host)}:{port}/ws"
+        url = config.advertise or f"ws://{bracketed(config.host)}:{port}/ws"
         peer_port = await self._links.start(config.host, config.peer_port)
-        peer = config.peer_address or f"{_bracketed(urlsplit(url).hostname or '')}:{peer_port}"
+        peer = config.peer_address or f"{bracketed(urlsplit(url).hostname or '')}:{peer_port}"
         self.cluster.announce_as(url, peer)
         await self._directory.start(cluster)
         try:
@@ -216,5 +215,6 @@ def warn_if_anothers(me: Identity, nodes: Iterable[NodeRecord]) -> None:
                 log.error("own_address_is_anothers", setting=what, address=own, node=other.name)
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """Return a host as it is written in a URL."""
     return f"[{host}]" if ":" in host else host

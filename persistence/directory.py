@@ -146,9 +146,6 @@ class Directory(Protocol):
     async def publish(self, lines: Sequence[RoomLine], gone: Collection[int], life_ms: int) -> None:
         """Let rooms be found for ``life_ms``, or until published again; drop those ``gone``."""
 
-    async def listed(self, game: str | None, limit: int) -> tuple[RoomLine, ...]:
-        """Return the newest rooms of a game or of all, newest first."""
-
     async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]:
         """Return a game's rooms with a free seat: most seats taken first, then the newest first."""
 

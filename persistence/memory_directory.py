@@ -138,14 +138,10 @@ class MemoryDirectory:
         until_ms = self._now_ms() + life_ms
         world.lines.update({line.room_id: (line, until_ms) for line in lines})
 
-    async def listed(self, game: str | None, limit: int) -> tuple[RoomLine, ...]:
-        """Return the newest rooms of a game or of all, newest first."""
-        found = sorted(self._lines(game), key=_age)
-        return tuple(found[:limit])
-
     async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]:
         """Return a game's rooms with a free seat: most seats taken first, then the newest first."""
-        free = [line for line in self._lines(game) if line.seats_taken < line.seats_max]
+        lines = (line for line, _ in self._current().lines.values())
+        free = [line for line in lines if line.game == game and line.seats_taken < line.seats_max]
         free.sort(key=lambda line: (-line.seats_taken, *_age(line)))
         return tuple(free[:limit])
 
@@ -153,10 +149,6 @@ class MemoryDirectory:
         """Return the lines of those rooms that can be found, in the order asked."""
         known = self._current().lines
         return tuple(known[room_id][0] for room_id in room_ids if room_id in known)
-
-    def _lines(self, game: str | None) -> list[RoomLine]:
-        lines = (line for line, _ in self._current().lines.values())
-        return [line for line in lines if game is None or line.game == game]
 
     def _take(
         self, node: str, shards: Collection[int], dead: Collection[str], until_ms: int

@@ -115,10 +115,6 @@ class MemoryOwnership:
         self._tasks[task] = (epoch, _Claim(node, self._now_ms()))
         return epoch
 
-    async def holds_task(self, task: str, epoch: int) -> bool:
-        """Tell whether nobody has claimed the task since under another epoch."""
-        return task in self._tasks and self._tasks[task][0] == epoch
-
     def _epoch(self, shard: int) -> int:
         state = self._shards.get(shard)
         return 0 if state is None else state.epoch

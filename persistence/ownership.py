@@ -123,6 +123,3 @@ class OwnershipStore(Protocol):
         claims it next, under the next epoch. ``node`` names a process, not a place: one that was
         started again under the same name would have the epoch of the one before.
         """
-
-    async def holds_task(self, task: str, epoch: int) -> bool:
-        """Tell whether nobody has claimed the task since under another epoch."""

@@ -12,12 +12,13 @@ from gameserver.net.connection import Connection
 from gameserver.net.edge import Edge
 from gameserver.net.jobs import Jobs
 from gameserver.net.upstream import RELAY
+from gameserver.runtime.opening import UNAVAILABLE_RETRY_MS
 from gameserver.runtime.viewers import Viewer
 from gameserver.services.accounts import Accounts, TokenExpired, TokenInvalid
 from gameserver.services.doors import Answer, Doors, Elsewhere, Rooms, Visitor, Way
 from gameserver.services.lobby import Lobby
 from gameserver.services.names import BadName
-from gameserver.services.refusals import UNAVAILABLE_RETRY_MS, Refusal
+from gameserver.services.refusals import Refusal
 from gameserver.services.requests import Requests
 from gameserver.services.wallet import Wallet
 from protocol import codec

@@ -34,7 +34,6 @@ NAME_FREE_TIMEOUT_S = 2 * LEASE_MS / 1000
 # Whoever cannot commit for so long says so, by a weight of 0, and renews no lease: perhaps another
 # node can.
 UNSURE_AFTER_MS = 1_500
-NODES_TOLD_MAX = 64
 LOAD_BEATS = 8  # Loads are averages over so many beats, so that nobody moves for a moment's noise.
 assert BEAT_S * 1000 * 3 < LEASE_MS  # Two beats may be lost.
 
@@ -49,6 +48,10 @@ class Peers(Protocol):
 
     def follow(self, peers: Mapping[str, tuple[str, str]]) -> None:
         """Keep a link to each of these nodes: by name their address and instance."""
+
+    @property
+    def are_heard(self) -> bool:
+        """Tell whether any node is heard, if there is one that could be."""
 
     def send(self, name: str, message: list[Any]) -> bool:
         """Tell a node something; false if there is no link to it just now."""
@@ -100,7 +103,6 @@ class Cluster:
         self.on_drain: Callable[[], None] = _ignore
         self.on_cut_off: Callable[[], None] = _ignore
         self.connections: Callable[[], int] = lambda: 0
-        self.hears_others: Callable[[], bool] = lambda: True
         self._clock = clock
         self._started_ms = clock.wall_ms()
         self.deaths = Deaths(clock)
@@ -212,7 +214,7 @@ class Cluster:
                 self.is_current = False
             self._measure()
             is_bare = not (self.node.keeper.owned or self.is_last)
-            if self._is_unsure and (is_bare if self.is_current else not self.hears_others()):
+            if self._is_unsure and (is_bare if self.is_current else not self.peers.are_heard):
                 self.on_cut_off()  # All our rooms go on elsewhere, or nobody can tell us where.
 
     def announce_as(self, url: str, peer: str) -> None:
@@ -307,7 +309,7 @@ class Cluster:
 
     def _tell_urls(self) -> None:
         # Those that drain, or cannot commit, take nothing new: neither shards nor players.
-        urls = tuple(one.url for one in self._others() if one.weight)[:NODES_TOLD_MAX]
+        urls = tuple(one.url for one in self._others() if one.weight)
         if urls != self.urls and not self.is_relaying:
             self.urls = urls
             self.on_urls(urls)
@@ -387,7 +389,6 @@ class Cluster:
         self._load += (load - self._load) / LOAD_BEATS
         self._busy_ms, self._busy_at_ns = busy_ms, now_ns
         metrics.nodes_live = len(self._others()) + 1
-        metrics.shards_owned = len(self.node.keeper.owned)
         metrics.lease_lag_ms = int(self._age_ms())
 
     def _age_ms(self) -> float:

@@ -278,7 +278,6 @@ class Committer:
                     log.error("shard_regressed", shard=mark.shard, epoch=mark.epoch)
                     self._keeper.refused.add(mark.shard)
                 self._keeper.drop(mark.shard)
-                self._metrics.shards_owned = len(self._keeper.owned)
                 self.shard_lost(mark.shard)
             else:
                 self._keeper.advance(mark)

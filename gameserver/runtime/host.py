@@ -23,7 +23,7 @@ from gameserver.runtime.closing import Closing
 from gameserver.runtime.committer import Committer
 from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
-from gameserver.runtime.opening import JoinError, Opening
+from gameserver.runtime.opening import UNAVAILABLE_RETRY_MS, JoinError, Opening
 from gameserver.runtime.reading import Unreadable, read
 from gameserver.runtime.release import Releaser
 from gameserver.runtime.showing import roster, shown
@@ -39,7 +39,6 @@ log = structlog.get_logger(__name__)
 
 DEFER_AFTER_MS = 1_500  # Commands that no tick has taken are deferred within 2 s.
 BUSY_RETRY_MS = 100
-UNAVAILABLE_RETRY_MS = 1_000
 SEED_BYTES = 32
 DUE_PER_ROOM_MAX = 4  # Of the times at which a room was due and is no longer.
 

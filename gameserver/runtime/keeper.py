@@ -36,7 +36,7 @@ class ShardKeeper:
 
     ``refused`` are those that nobody should serve, because their database went backwards.
     ``passed`` are those of ours that another node may take at any moment: nothing is written to
-    them any more.
+    them any more. ``on_count`` hears how many are ours whenever that may have changed.
     """
 
     def __init__(self, store: Store, node: str, shards: int) -> None:
@@ -46,6 +46,7 @@ class ShardKeeper:
         self.owned: dict[int, OwnedShard] = {}
         self.refused: set[int] = set()
         self.passed: set[int] = set()
+        self.on_count: Callable[[int], None] = lambda owned: None
 
     async def take(
         self, shards: Collection[int], beat: Callable[[], int], succession: Succession | None = None
@@ -59,6 +60,7 @@ class ShardKeeper:
         states = await self._store.take_shards(self.node, wanted, succession) if wanted else ()
         for state in states:
             self.owned[state.shard] = OwnedShard(state, beat())
+        self.on_count(len(self.owned))
         return [state.shard for state in states]
 
     def has(self, mark: ShardMark) -> bool:
@@ -83,6 +85,7 @@ class ShardKeeper:
         """Forget a shard that has another owner."""
         self.owned.pop(shard, None)
         self.passed.discard(shard)
+        self.on_count(len(self.owned))
 
     def right(self, owned: OwnedShard) -> ShardMark:
         """Return the right to write to a shard what moves neither its clock nor its head."""

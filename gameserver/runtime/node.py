@@ -62,6 +62,7 @@ class Node:
         self._store = store
         self.keeper = ShardKeeper(store, settings.name, settings.shards)
         self.metrics.shards = settings.shards
+        self.keeper.on_count = self._count_shards
         self.is_alone = True  # Else it may have no shards just now, and serves all the same.
         self._recovery = Recovery(store, games, seals, clock, self.metrics)
         self._opening = Opening(
@@ -103,12 +104,14 @@ class Node:
                     log.warning("shards_not_taken_yet", error=str(error))
                     await asyncio.sleep(RETRY_S)
 
+    def _count_shards(self, owned: int) -> None:
+        self.metrics.shards_owned = owned
+
     async def take(
         self, shards: Collection[int], succession: Succession | None = None
     ) -> list[int]:
         """Become the owner of shards, and have their rooms recovered; return which are new."""
         taken = await self.keeper.take(shards, self._slots.beat_now, succession)
-        self.metrics.shards_owned = len(self.keeper.owned)
         self.backlog.add(taken)
         return taken
 

@@ -285,7 +285,7 @@ async def opens_what_is_stored(store: Store, seals: Seals) -> bool:
         for entry in await store.entries(row.room_id, 0, 1):
             try:
                 seals.open(entry.payload, entry_identity(entry.room_id, entry.number))
-            except Exception:
+            except Exception:  # Whatever a wrong key or damaged bytes may lead to.
                 has_failed = True
             else:
                 return True

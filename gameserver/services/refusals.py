@@ -7,7 +7,6 @@ from protocol.messages import ReplyCode
 
 # What the world fails at: whoever asked is told to ask again.
 UNAVAILABLE_ERRORS = (StorageError, TimeoutError)
-UNAVAILABLE_RETRY_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)

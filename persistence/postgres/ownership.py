@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from persistence.checks import check_claim, check_cluster, check_passing, check_taking, is_text
+from persistence.checks import check_claim, check_cluster, check_passing, check_taking
 from persistence.ownership import (
     NO_HEAD,
     NOBODY,
@@ -116,14 +116,6 @@ class PostgresOwnership:
         check_claim(task, node, stale_ms)
         rows = await self._fetch(CLAIM_TASK, task, node, timedelta(milliseconds=stale_ms))
         return rows[0]["epoch"] if rows else None
-
-    async def holds_task(self, task: str, epoch: int) -> bool:
-        """Tell whether nobody has claimed the task since under another epoch."""
-        if not is_text(task):
-            return False
-        return bool(
-            await self._fetch("SELECT 1 FROM task WHERE (task, epoch) = ($1, $2)", task, epoch)
-        )
 
     async def _fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self._readers.connection() as connection:

@@ -107,13 +107,9 @@ class RedisDirectory:
             rooms = keys[first : first + ROOMS_PER_CALL]
             words: list[Word] = [life_ms, len(rooms), *rooms]
             for line in lines[first : first + ROOMS_PER_CALL]:
-                places = packing.packed(packing.places(line))
-                words += (packing.room_key(line.room_id), packing.packed(line), places)
+                room = packing.room_key(line.room_id)
+                words += (room, packing.packed(line), packing.place(line))
             await self._run(scripts.PUBLISH, *words)
-
-    async def listed(self, game: str | None, limit: int) -> tuple[RoomLine, ...]:
-        """Return the newest rooms of a game or of all, newest first."""
-        return await self._found(packing.listed_beginning(game), limit)
 
     async def places(self, game: str, limit: int) -> tuple[RoomLine, ...]:
         """Return a game's rooms with a free seat: most seats taken first, then the newest first."""

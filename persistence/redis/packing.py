@@ -22,8 +22,8 @@ _shards = msgspec.msgpack.Decoder(list[int])
 _shards_by_owner = msgspec.msgpack.Decoder(dict[str, list[int]])
 
 
-def packed(kept: NodeRecord | RoomLine | list[int] | list[str]) -> bytes:
-    """Return a record, a line, shards or places as bytes."""
+def packed(kept: NodeRecord | RoomLine | list[int]) -> bytes:
+    """Return a record, a line or shards as bytes."""
     return _encoder.encode(kept)
 
 
@@ -56,22 +56,16 @@ def leases(answer: bytes) -> dict[int, str]:
 
 
 def room_key(room_id: int) -> str:
-    """Return a room's name in the index: the end of each of its places."""
+    """Return a room's name in the index: the end of its place."""
     return f"{room_id:016x}"
 
 
-def places(line: RoomLine) -> list[str]:
-    """Return the texts by which a room is found; their order is the lists', from the last on."""
+def place(line: RoomLine) -> str:
+    """Return the text by which a room with a free seat is found; the last is found first."""
+    if line.seats_taken >= line.seats_max:
+        return ""
     age = f"{line.serial:016x}{room_key(line.room_id)}"
-    found = [listed_beginning(None) + age, listed_beginning(line.game) + age]
-    if line.seats_taken < line.seats_max:
-        found.append(f"{places_beginning(line.game)}{line.seats_taken:08x}{age}")
-    return found
-
-
-def listed_beginning(game: str | None) -> str:
-    """Return how places among the rooms of a game, or of all, begin."""
-    return "all\0" if game is None else f"game\0{game}\0"
+    return f"{places_beginning(line.game)}{line.seats_taken:08x}{age}"
 
 
 def places_beginning(game: str) -> str:

@@ -214,7 +214,7 @@ async def test_a_cluster_that_lost_its_prefix_writes_nothing_there(
         directory.publish([], (), LEASE_MS),
         directory.leave(record("a")),
         directory.view(),
-        directory.listed(None, 10),
+        directory.places("quiz", 10),
     ):
         with pytest.raises(DirectoryUnavailable, match="another cluster"):
             await call

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict
 
 import msgspec
@@ -61,6 +62,27 @@ async def test_the_first_call_after_a_restart_succeeds_and_fills_an_empty_server
     assert view == ClusterView((record("a"),), {0: "a"})
 
 
+async def test_whoever_is_cancelled_in_a_call_stops_however_far_the_call_is(
+    directory: RedisDirectory,
+) -> None:
+    async def call_for_ever() -> None:
+        while True:
+            with suppress(DirectoryUnavailable):
+                await directory.view()
+
+    gone_on: list[int] = []
+    for steps in range(60):
+        async with asyncio.TaskGroup() as tasks:
+            calling = tasks.create_task(call_for_ever())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            calling.cancel()
+            while not (await asyncio.wait([calling], timeout=CALL_TIMEOUT_S))[0]:
+                gone_on.append(steps)
+                calling.cancel()
+    assert gone_on == [], "steps of the loop after which to cancel had no effect"
+
+
 async def test_a_server_that_is_away_is_said_to_be_at_once(
     directory: RedisDirectory, redis_server: RedisServer
 ) -> None:
@@ -70,7 +92,7 @@ async def test_a_server_that_is_away_is_said_to_be_at_once(
     with pytest.raises(DirectoryUnavailable):
         await directory.beat(record(), [0], LEASE_MS)
     with pytest.raises(DirectoryUnavailable):
-        await directory.listed(None, 10)
+        await directory.places("quiz", 10)
     assert time.monotonic() - began_s < SLACK_S
 
 
@@ -81,7 +103,7 @@ async def test_a_wiped_server_is_claimed_and_filled_by_the_next_beat(
     await directory.publish([line(1)], (), LIFE_MS)
     redis_server.wipe()
     assert (await directory.beat(record(), [0], LEASE_MS)).leases == {0: "a"}
-    assert await directory.listed(None, 10) == ()
+    assert await directory.places("quiz", 10) == ()
     other = RedisDirectory(redis_server.url, "gs")
     with pytest.raises(DirectoryUnusable, match="another cluster"):
         await other.start("c2")
@@ -103,11 +125,11 @@ async def test_a_frozen_server_costs_a_deadline_and_no_wrong_answer(
     redis_server.freeze()
     began_s = time.monotonic()
     with pytest.raises(DirectoryUnavailable):
-        await directory.listed("quiz", 10)
+        await directory.places("quiz", 10)
     assert time.monotonic() - began_s < CALL_TIMEOUT_S + SLACK_S
     redis_server.thaw()
-    assert await directory.listed("keno", 10) == (line(2, game="keno"),)
-    assert await directory.listed("quiz", 10) == (line(1),)
+    assert await directory.places("keno", 10) == (line(2, game="keno"),)
+    assert await directory.places("quiz", 10) == (line(1),)
 
 
 async def test_nobody_reads_the_answer_to_a_call_that_was_cancelled(
@@ -118,14 +140,14 @@ async def test_nobody_reads_the_answer_to_a_call_that_was_cancelled(
     async with asyncio.TaskGroup() as tasks:
         # More than may be under way at once: some are cancelled while they wait for their turn.
         asked = [
-            tasks.create_task(directory.listed("quiz", 10)) for _ in range(CALLS_AT_ONCE_MAX * 2)
+            tasks.create_task(directory.places("quiz", 10)) for _ in range(CALLS_AT_ONCE_MAX * 2)
         ]
         await asyncio.sleep(0.05)
         for task in asked:
             task.cancel()
     redis_server.thaw()
     for _ in range(CALLS_AT_ONCE_MAX * 2):
-        assert await directory.listed("keno", 10) == (line(2, game="keno"),)
+        assert await directory.places("keno", 10) == (line(2, game="keno"),)
 
 
 async def test_many_calls_at_once_get_each_their_own_answer(directory: RedisDirectory) -> None:
@@ -190,7 +212,7 @@ async def test_a_call_under_way_leaves_no_connection_behind_a_stop(
     await directory.publish([line(1)], (), LIFE_MS)
     redis_server.freeze()
     async with asyncio.TaskGroup() as tasks:
-        asked = tasks.create_task(directory.listed(None, 10))
+        asked = tasks.create_task(directory.places("quiz", 10))
         await asyncio.sleep(0.02)
         await directory.stop()
         redis_server.thaw()
@@ -234,7 +256,7 @@ async def test_a_cluster_that_fell_silent_leaves_nothing_to_the_next(
     _age(redis_server, 5_000)
     await other.start("c2")
     assert await other.view() == ClusterView()
-    assert await other.listed(None, 10) == ()
+    assert await other.places("quiz", 10) == ()
     with pytest.raises(DirectoryUnavailable, match="another cluster"):
         await directory.beat(record("a"), [0], LEASE_MS)
     await other.stop()
@@ -254,7 +276,7 @@ async def test_what_was_given_before_the_clock_went_back_does_not_stand_for_ever
         assert redis_server.tell(f"ZINCRBY {{gs}}:{key} {hour_ms} {member}").startswith("$")
     view = await directory.beat(record("b"), [0], LEASE_MS)
     assert view == ClusterView((record("b"),), {0: "b"})
-    assert await directory.listed(None, 10) == ()
+    assert await directory.places("quiz", 10) == ()
 
 
 async def test_an_operators_word_lapses(

@@ -27,7 +27,7 @@ async def test_what_was_given_before_the_clock_went_back_does_not_stand_for_ever
     await directories.pass_ms(-HOUR_MS)
     view = await directory.beat(record("b"), [0], LEASE_MS)
     assert view == ClusterView((record("b"),), {0: "b"})
-    assert await directory.listed(None, 10) == ()
+    assert await directory.places("quiz", 10) == ()
 
 
 async def test_a_cluster_that_fell_silent_leaves_nothing_to_the_next() -> None:
@@ -38,6 +38,6 @@ async def test_a_cluster_that_fell_silent_leaves_nothing_to_the_next() -> None:
     await directories.pass_ms(CLAIM_MS)
     other = await directories.open("c2")
     assert await other.view() == ClusterView()
-    assert await other.listed(None, 10) == ()
+    assert await other.places("quiz", 10) == ()
     with pytest.raises(DirectoryUnavailable, match="another cluster"):
         await directory.view()

@@ -49,7 +49,6 @@ _calls = st.one_of(
         st.lists(st.integers(1, 6), max_size=2),
         st.just(LIFE_MS),
     ),
-    st.tuples(st.just("listed"), st.none() | _game, _limit),
     st.tuples(st.just("places"), _game, _limit),
     st.tuples(st.just("lines"), st.lists(st.integers(1, 6), max_size=4)),
 )

@@ -72,6 +72,10 @@ class Links:
         self.are_cut = False
         self.is_mute = False
 
+    @property
+    def are_heard(self) -> bool:
+        return not self.are_cut
+
     def follow(self, peers: Mapping[str, tuple[str, str]]) -> None:
         self.followed = dict(peers)
 
@@ -133,7 +137,6 @@ class World:
         rules = (("pots", rules_version),)
         identity = Identity(name, instance, f"ws://{name}/ws", f"{name}:1", rules)
         cluster = Cluster(node, directory, links, clock, identity)
-        cluster.hears_others = lambda: not links.are_cut
         moving = Moving(cluster, cast(Store, way), clock)
         member = Member(Rig(self.store, node), cluster, links, directory, way, moving)
         await directory.start("cluster")

@@ -53,7 +53,7 @@ async def test_when_its_runner_is_gone_another_goes_on_under_a_newer_epoch() -> 
         await asyncio.sleep(STALE_MS / 1000 + CLAIM_S)
         second.cancel()
     assert runs.by == [("a", TaskFence("sweeping", 1)), ("b", TaskFence("sweeping", 2))]
-    assert not await runs.store.holds_task("sweeping", 1)
+    assert await runs.store.claim_task("sweeping", "a", STALE_MS) is None
 
 
 @virtual

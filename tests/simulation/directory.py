@@ -20,7 +20,7 @@ from tests.simulation.loop import Process, SimLoop
 
 METHODS = (
     *("beat", "take_leases", "pass_leases", "leave", "view", "ask_to_drain", "publish"),
-    *("listed", "places", "lines"),
+    *("places", "lines"),
 )
 GIVES_UP_S = 1.0  # As the real one does.
 DIRECTORY_MS = 1_600_000_000_000  # Its clock is nobody else's.

@@ -38,7 +38,7 @@ METHODS = (
     *("set_aside", "reopen", "save_snapshots", "snapshots", "entries", "verdicts", "results"),
     *("create_person", "rename_person", "persons", "balance", "wallet_history", "scores"),
     *("save_heads", "cluster", "wall_ms", "pass_shards", "shard_owners"),
-    *("claim_task", "holds_task"),
+    "claim_task",
 )
 WALL_MS = 1_700_000_000_000  # What the database believes the time to be when a run begins.
 GIVES_UP_S = 3.0

@@ -1,18 +1,18 @@
--- Scripts about rooms go on with this. A room has a line, the moment at which it lapses, and its
--- places in the order: texts that end with the room and that sort as lists show them.
+-- Scripts about rooms go on with this. A room has a line, the moment at which it lapses, and if a
+-- seat is free its place in the order: a text that ends with the room and sorts as lists show it.
 
 local SWEPT_MAX = 1000  -- Of what has lapsed, with each call; readers skip the rest.
 local ROOM_CHARS = 16
 
-local function forget_places(room)
-    local places = redis.call('HGET', PLACES, room)
-    if places then
-        redis.call('ZREM', ORDER, unpack(cmsgpack.unpack(places)))
+local function forget_place(room)
+    local place = redis.call('HGET', PLACES, room)
+    if place then
+        redis.call('ZREM', ORDER, place)
     end
 end
 
 local function forget(room)
-    forget_places(room)
+    forget_place(room)
     redis.call('HDEL', PLACES, room)
     redis.call('HDEL', LINES, room)
     redis.call('ZREM', LINE_ENDS, room)
