@@ -48,7 +48,12 @@ def check_batch(batch: Batch) -> None:
 def check_marks(marks: Sequence[ShardMark]) -> None:
     """Raise Poisoned unless each shard is marked once, with heads of the right size."""
     for mark in marks:
-        _check_integers("mark", (mark.shard, mark.epoch, mark.clock_tick))
+        if not (
+            0 <= mark.shard <= INTEGER_MAX
+            and 0 <= mark.epoch <= INTEGER_MAX
+            and 0 <= mark.clock_tick <= INTEGER_MAX
+        ):
+            raise Poisoned(f"{mark.shard}, {mark.epoch}, {mark.clock_tick} are no mark's numbers")
         if len(mark.head) != HEAD_BYTES or len(mark.next_head) != HEAD_BYTES:
             raise Poisoned(f"a head of shard {mark.shard} has not {HEAD_BYTES} bytes")
     if len({mark.shard for mark in marks}) != len(marks):
@@ -147,11 +152,17 @@ def _check_belonging(batch: Batch) -> None:
 def _check_entries(rows: Sequence[EntryRow]) -> None:
     last: dict[int, int] = {}
     for row in rows:
-        _check_integers("entry", (row.room_id, row.number, row.tick))
-        before = last.get(row.room_id, row.number - 1)
-        if row.number != before + 1 or row.number < 1:
-            raise Poisoned(f"entry {row.number} of room {row.room_id} follows entry {before}")
-        last[row.room_id] = row.number
+        room_id, number = row.room_id, row.number
+        if not (
+            0 <= room_id <= INTEGER_MAX
+            and 1 <= number <= INTEGER_MAX
+            and 0 <= row.tick <= INTEGER_MAX
+        ):
+            raise Poisoned(f"{room_id}, {number}, {row.tick} are no entry's numbers")
+        before = last.get(room_id)
+        if before is not None and number != before + 1:
+            raise Poisoned(f"entry {number} of room {room_id} follows entry {before}")
+        last[room_id] = number
 
 
 def _check_money(batch: Batch) -> None:

@@ -29,7 +29,7 @@ from persistence.failures import StorageUnavailable as StorageUnavailable
 from persistence.failures import TooManyRooms as TooManyRooms
 from persistence.ownership import HEAD_BYTES as HEAD_BYTES
 from persistence.ownership import NO_HEAD as NO_HEAD
-from persistence.ownership import OwnershipStore
+from persistence.ownership import OwnershipStore, Row
 from persistence.ownership import ShardMark as ShardMark
 from persistence.ownership import ShardState as ShardState
 
@@ -40,8 +40,7 @@ TEXT_CHARS_MAX = 200
 INTEGER_MAX = 2**53 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRow:
+class EntryRow(Row, frozen=True):
     """One room's tick: the ``number``-th entry of the room, counted from 1."""
 
     shard: int
@@ -51,8 +50,7 @@ class EntryRow:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Row, frozen=True):
     """Move ``amount_minor`` (> 0) from a player's account into the room's escrow, if it is there.
 
     A reference that was ruled on before gets that ruling again, and no money moves.
@@ -65,8 +63,7 @@ class Hold:
     amount_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Row, frozen=True):
     """End a hold: pay ``payout_minor`` (>= 0) from the room's escrow to the account that held.
 
     To settle a hold of another room, or one that was not granted or was released, is poisoned.
@@ -78,8 +75,7 @@ class Settle:
     payout_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Row, frozen=True):
     """End a hold: put the whole held amount back.
 
     To release a hold of another room, or one that was not granted or was settled, is poisoned.
@@ -90,8 +86,7 @@ class Release:
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(Row, frozen=True):
     """Move a round's net from the room's escrow to the shard's house account.
 
     A negative ``amount_minor`` moves money from the house into the escrow, and zero moves none.
@@ -104,8 +99,7 @@ class Booking:
     amount_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
+class ResultRow(Row, frozen=True):
     """What a round came to. Written once; a second write under the same number is ignored."""
 
     shard: int
@@ -115,8 +109,7 @@ class ResultRow:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreRow:
+class ScoreRow(Row, frozen=True):
     """Points of an account in a game, added up; a reference counts once for an account."""
 
     shard: int
@@ -127,8 +120,7 @@ class ScoreRow:
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoomEnd:
+class RoomEnd(Row, frozen=True):
     """The room has ended by its rules; its code is free again. Unknown rooms are ignored."""
 
     shard: int
@@ -170,8 +162,7 @@ class Ruling(IntEnum):
     ACCOUNT_BUSY = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Row, frozen=True):
     """The ruling on the hold with this reference. It never changes once given."""
 
     reference: str

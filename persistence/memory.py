@@ -77,7 +77,8 @@ class MemoryStore(MemoryOwnership):
             return known
         fenced = frozenset(m.shard for m in batch.marks if self._epoch(m.shard) > m.epoch)
         regressed = frozenset(m.shard for m in batch.marks if self._is_behind(m))
-        batch = _only(batch, {mark.shard for mark in batch.marks} - fenced - regressed)
+        if fenced or regressed:
+            batch = _only(batch, {mark.shard for mark in batch.marks} - fenced - regressed)
         self._check_journal(batch)
         self._ledger.check_endings(batch)
 
@@ -98,13 +99,15 @@ class MemoryStore(MemoryOwnership):
 
     def _check_journal(self, batch: Batch) -> None:
         last: dict[int, int] = {}
-        for row in batch.entries:
-            before = last.get(row.room_id, len(self._entries.get(row.room_id, ())))
-            if row.number != before + 1:
-                raise Poisoned(f"entry {row.number} of room {row.room_id} follows entry {before}")
-            last[row.room_id] = row.number
         chains: dict[int, list[EntryRow]] = {}
         for row in batch.entries:
+            room_id = row.room_id
+            before = last.get(room_id)
+            if before is None:
+                before = len(self._entries.get(room_id, ()))
+            if row.number != before + 1:
+                raise Poisoned(f"entry {row.number} of room {room_id} follows entry {before}")
+            last[room_id] = row.number
             chains.setdefault(row.shard, []).append(row)
         for mark in batch.marks:
             rows = chains.get(mark.shard)
@@ -121,7 +124,7 @@ class MemoryStore(MemoryOwnership):
                 mark.next_head,
                 state.link + (mark.next_head != mark.head),
             )
-            self._renew(mark.shard)
+        self._renew(batch.marks)
         for entry in batch.entries:
             self._entries.setdefault(entry.room_id, []).append(entry)
         for result in batch.results:

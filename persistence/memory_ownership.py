@@ -5,8 +5,7 @@ It knows no rooms and no money. Its clock is the one it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
 from time import time_ns
 
 from persistence.checks import check_claim, check_cluster, check_passing, check_taking
@@ -14,6 +13,7 @@ from persistence.ownership import (
     NO_HEAD,
     NOBODY,
     ClusterRow,
+    Row,
     ShardMark,
     ShardOwner,
     ShardState,
@@ -28,8 +28,7 @@ def system_ms() -> int:
     return time_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(Row, frozen=True):
     """Who said last that a shard or a task is theirs, and when."""
 
     node: str
@@ -65,7 +64,9 @@ class MemoryOwnership:
         taken = [s for s in sorted(set(shards)) if self._may_be_taken(node, s, succession)]
         for shard in taken:
             state = self._shards.get(shard, ShardState(shard, 0, 0, NO_HEAD))
-            self._shards[shard] = replace(state, epoch=state.epoch + 1)
+            self._shards[shard] = ShardState(
+                shard, state.epoch + 1, state.clock_tick, state.head, state.link
+            )
             self._claim(shard, node)
         return tuple(self._shards[shard] for shard in taken)
 
@@ -122,8 +123,10 @@ class MemoryOwnership:
     def _claim(self, shard: int, node: str) -> None:
         self._owners[shard] = _Claim(node, self._now_ms())
 
-    def _renew(self, shard: int) -> None:
-        self._owners[shard] = replace(self._owners[shard], renewed_ms=self._now_ms())
+    def _renew(self, marks: Iterable[ShardMark]) -> None:
+        now_ms = self._now_ms()
+        for mark in marks:
+            self._owners[mark.shard] = _Claim(self._owners[mark.shard].node, now_ms)
 
     def _is_stale(self, claim: _Claim, stale_ms: int) -> bool:
         return self._now_ms() - claim.renewed_ms >= stale_ms

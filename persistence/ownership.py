@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 DEFAULT_SHARDS = 64
 # One commit renews all of a node's, and one message between nodes names them.
 SHARDS_MAX = 16_384
@@ -22,8 +24,14 @@ HEAD_BYTES = 32
 NO_HEAD = bytes(HEAD_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class ShardMark:
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """What a batch is made of, and thousands of a second: quickly made, and plain values alone.
+
+    So none is ever part of a cycle, and the collector of cycles need not know it.
+    """
+
+
+class ShardMark(Row, frozen=True):
     """The right to write to a shard, and where its journal stands before and after the batch.
 
     ``head`` must be what the database holds: another value under the same epoch means that the
@@ -39,8 +47,7 @@ class ShardMark:
     next_head: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ShardState:
+class ShardState(Row, frozen=True):
     """A shard as its new owner takes it over. ``link`` counts the links of its journal."""
 
     shard: int

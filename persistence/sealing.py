@@ -9,11 +9,20 @@ is bound to the identity of the row that it belongs to, so that it opens nowhere
 
 A sealed value is a format (1 byte), the version of its key (2), a nonce (12), and the AES-256-GCM
 ciphertext with its tag (16); format and version are authenticated with the identity.
+
+No nonce may come twice under a key, whoever seals with it. Each process counts its nonces from a
+place of its own among 2**95, drawn at random when it starts, and anew in a child that was forked.
+So in a process none repeats, and two processes meet only if one begins where the other comes by:
+with N starts and V values under a key, on any nodes, the chance of that is below N * V / 2**95. A
+million starts may seal 2**42 values before it is 2**-32; with nonces that are all drawn at random
+it is so after 2**32 values, which a busy node seals in a week. A machine that is copied while it
+runs counts on from one place in both copies: only one of them may go on.
 """
 
 import base64
 import binascii
 import contextlib
+import itertools
 import json
 import os
 import stat
@@ -30,7 +39,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 FORMAT = 1
 KEY_BYTES = 32
 KEY_VERSION_MAX = 2**16 - 1
-# Random nonces are safe for 2**32 values under one key; an operator adds a key long before.
 NONCE_BYTES = 12
 TAG_BYTES = 16
 
@@ -53,6 +61,25 @@ class KeysUnusable(SealingError):
     """The file of keys cannot be read, is open to others, or is malformed."""
 
 
+class _Nonces:
+    """The nonces of this process, for all of its keys. Threads may take them at once."""
+
+    def __init__(self) -> None:
+        self.begin()
+        os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        """Count from a place of its own; the way from there to the last nonce has no end."""
+        self._count = itertools.count(int.from_bytes(os.urandom(NONCE_BYTES), "big") >> 1)
+
+    def take(self) -> bytes:
+        """Return one that was not there before."""
+        return next(self._count).to_bytes(NONCE_BYTES, "big")
+
+
+_nonces = _Nonces()
+
+
 class Sealer:
     """Seals with one key and opens with any of them."""
 
@@ -64,7 +91,7 @@ class Sealer:
 
     def seal(self, plain: bytes, identity: bytes) -> bytes:
         """Return `plain` sealed for the row `identity`."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = _nonces.take()
         sealed = self._cipher.encrypt(nonce, plain, self._header + identity)
         return self._header + nonce + sealed
 

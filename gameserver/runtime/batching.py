@@ -11,6 +11,8 @@ from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.work import Work
 from persistence import interfaces as p
 
+_IDENTITY = struct.Struct(">cQQ")
+
 
 class Seals(Protocol):
     """Makes bytes unreadable and unalterable for whoever sees them in storage."""
@@ -24,44 +26,46 @@ class Seals(Protocol):
 
 def entry_identity(room_id: int, number: int) -> bytes:
     """Return what binds a sealed entry to its row."""
-    return struct.pack(">cQQ", b"J", room_id, number)
+    return _IDENTITY.pack(b"J", room_id, number)
 
 
 def snapshot_identity(room_id: int, number: int) -> bytes:
     """Return what binds a sealed snapshot to its row."""
-    return struct.pack(">cQQ", b"S", room_id, number)
+    return _IDENTITY.pack(b"S", room_id, number)
 
 
 def batch_of(
     batch_id: int, works: Iterable[Work], keeper: ShardKeeper, seals: Seals, beat: int
 ) -> p.Batch:
     """Return the batch of these works. Works of shards that are no longer ours are left out."""
-    entries: dict[int, list[p.EntryRow]] = {}
-    rows: dict[str, list[Any]] = {name: [] for name in _LISTS}
+    owned = keeper.owned
+    chains: dict[int, list[p.EntryRow]] = {}
+    lists: dict[str, list[Any]] = {}  # Of most batches none: entries alone are decided.
     for work in works:
         shard = work.opened.row.shard
-        if shard not in keeper.owned:
+        if shard not in owned:
             continue
         output = work.output
         if output.entry is not None:
-            identity = entry_identity(output.room_id, output.entry_number)
-            sealed = seals.seal(output.entry, identity)
-            entries.setdefault(shard, []).append(
-                p.EntryRow(shard, output.room_id, output.entry_number, output.tick, sealed)
-            )
+            room_id, number = output.room_id, output.entry_number
+            sealed = seals.seal(output.entry, entry_identity(room_id, number))
+            row = p.EntryRow(shard, room_id, number, output.tick, sealed)
+            if shard in chains:
+                chains[shard].append(row)
+            else:
+                chains[shard] = [row]
         for effect in output.effects:
-            name, row = _ROWS[type(effect)]
-            rows[name].append(row(shard, work, effect))
+            name, made = _ROWS[type(effect)]
+            lists.setdefault(name, []).append(made(shard, work, effect))
         if output.ended:
-            rows["ends"].append(p.RoomEnd(shard, output.room_id))
-    marks = tuple(
-        keeper.mark(owned, beat, p.chained(owned.head, entries[shard]))
-        for shard, owned in sorted(keeper.owned.items())
-        if shard in entries
-    )
-    in_order = tuple(row for shard in sorted(entries) for row in entries[shard])
-    lists = {name: tuple(listed) for name, listed in rows.items()}
-    return p.Batch(batch_id, keeper.node, marks, in_order, **lists)
+            lists.setdefault("ends", []).append(p.RoomEnd(shard, output.room_id))
+    marks, entries = [], []
+    for shard, rows in sorted(chains.items()):
+        mine = owned[shard]
+        marks.append(keeper.mark(mine, beat, p.chained(mine.head, rows)))
+        entries += rows
+    parts = {name: tuple(listed) for name, listed in lists.items()}
+    return p.Batch(batch_id, keeper.node, tuple(marks), tuple(entries), **parts)
 
 
 def clock_batch(batch_id: int, keeper: ShardKeeper, beat: int) -> p.Batch:
@@ -83,14 +87,14 @@ def fitting(works: Sequence[Work]) -> int:
     """Return how many works, from the first, fit into one batch; at least one."""
     transfers = 0
     for count, work in enumerate(works):
-        transfers += transfers_of(work)
-        if transfers > p.TRANSFERS_PER_BATCH_MAX and count:
-            return count
+        if work.output.effects:
+            transfers += transfers_of(work)
+            if transfers > p.TRANSFERS_PER_BATCH_MAX and count:
+                return count
     return len(works)
 
 
 _TRANSFERS = (Hold, Settle, Release, Booking)
-_LISTS = ("holds", "settles", "releases", "bookings", "results", "scores", "ends")
 
 
 def _hold(shard: int, work: Work, effect: Hold) -> p.Hold:

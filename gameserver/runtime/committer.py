@@ -267,9 +267,9 @@ class Committer:
         """Move on the journal heads of the shards that were written; drop those that are lost."""
         lost = answer.fenced | answer.regressed
         for mark in batch.marks:
-            if not self._keeper.has(mark):
-                continue  # It was given up meanwhile, and may have been taken again.
-            if mark.shard in lost:
+            if mark.shard not in lost:
+                self._keeper.advance(mark)
+            elif self._keeper.has(mark):  # Else given up meanwhile, and perhaps taken again.
                 self._metrics.shards_fenced_total += 1
                 if mark.shard in answer.fenced:
                     log.error("shard_fenced", shard=mark.shard, epoch=mark.epoch)
@@ -279,8 +279,6 @@ class Committer:
                     self._keeper.refused.add(mark.shard)
                 self._keeper.drop(mark.shard)
                 self.shard_lost(mark.shard)
-            else:
-                self._keeper.advance(mark)
 
     def _batch_id(self) -> int:
         return int.from_bytes(self._clock.entropy(8), "big") >> 1

@@ -65,13 +65,18 @@ class ShardKeeper:
 
     def has(self, mark: ShardMark) -> bool:
         """Tell whether a mark is of the claim that we have now, and not of one given up."""
-        owned = None if mark.shard in self.passed else self.owned.get(mark.shard)
-        return owned is not None and owned.epoch == mark.epoch
+        return self._claimed(mark) is not None
+
+    def _claimed(self, mark: ShardMark) -> OwnedShard | None:
+        owned = self.owned.get(mark.shard)
+        if owned is None or owned.epoch != mark.epoch or mark.shard in self.passed:
+            return None
+        return owned
 
     def advance(self, mark: ShardMark) -> None:
-        """Move on a shard's head: what the mark says was committed."""
-        owned = self.owned.get(mark.shard)
-        if owned is not None and self.has(mark) and mark.next_head != owned.head:
+        """Move on a shard's head, if we have its claim still: what the mark says was committed."""
+        owned = self._claimed(mark)
+        if owned is not None and mark.next_head != owned.head:
             owned.head = mark.next_head
             owned.link += 1
 

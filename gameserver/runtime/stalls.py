@@ -63,6 +63,8 @@ class Stalls:
 
     def divert(self, works: Sequence[Work]) -> list[Work]:
         """Return the works of rooms that do not wait; put the others behind those that do."""
+        if not self._stalls:
+            return list(works)
         going: list[Work] = []
         for work in works:
             stall = self._stalls.get(work.opened)

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,6 +50,19 @@ def test_a_sealed_value_has_the_documented_form(sealer: Sealer) -> None:
 
 def test_a_value_never_seals_to_the_same_bytes_twice(sealer: Sealer) -> None:
     assert len({sealer.seal(b"secret", ROW) for _ in range(100)}) == 100
+
+
+def test_a_forked_child_does_not_go_on_with_its_parents_nonces() -> None:
+    script = (
+        "import os; from persistence.sealing import Sealer\n"
+        "sealer = Sealer({1: bytes(32)}, 1)\n"
+        "child = os.fork()\n"
+        "os.write(1, b''.join(sealer.seal(b'', b'') for _ in range(20)))\n"
+        "child and os.waitpid(child, 0)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    nonces = {said[at + 3 : at + 15] for at in range(0, len(said), SEALED_BYTES_MIN)}
+    assert len(nonces) == 40
 
 
 def test_every_altered_byte_is_noticed(sealer: Sealer) -> None:

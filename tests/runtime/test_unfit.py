@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gameserver.runtime.opening import JoinError
 from gameserver.runtime.recovery import opens_what_is_stored

@@ -14,6 +14,8 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from msgspec import structs
+
 from gameserver.engine import snapshot
 from gameserver.engine import ticking as engine_ticking
 from gameserver.engine.changes import ChangeLog
@@ -383,7 +385,7 @@ def clock_not_stored(stack: ExitStack) -> None:
 
     async def take(self: Any, *arguments: Any) -> Any:
         states = await before(self, *arguments)
-        return tuple(replace(state, clock_tick=0) for state in states)
+        return tuple(structs.replace(state, clock_tick=0) for state in states)
 
     before = put(stack, MemoryStore, "take_shards", take)
 

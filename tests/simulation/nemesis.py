@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, ClassVar
 
 import msgpack
+from msgspec import structs
 
 from gameserver.engine.inputs import packed
 from gameserver.runtime.batching import entry_identity, snapshot_identity
@@ -446,5 +447,5 @@ def _forged(row: Any) -> Any:
         if one[0] == 1 and one[5] == 0:
             one[3] += 1  # When it came.
             payload = packed([tick, inputs, digest])
-            return replace(row, payload=SEALER.seal(payload, identity))
+            return structs.replace(row, payload=SEALER.seal(payload, identity))
     return None
