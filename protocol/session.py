@@ -46,6 +46,8 @@ from protocol.messages import (
 class State(Enum):
     """Where a session stands. It only moves forward."""
 
+    __hash__ = object.__hash__  # An Enum's own is written in Python, and every message needs it.
+
     NEW = "new"
     OPEN = "open"
     CLOSED = "closed"

@@ -5,40 +5,31 @@ go to a `Receiver`, and what rooms deliver is only written or dropped.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
 import structlog
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.typing import Origin, Subprotocol
+from websockets.frames import Opcode
 
-from gameserver.net.counters import count
-from gameserver.net.edge import MESSAGES_PER_COMMAND, Edge
+from gameserver.net.edge import Edge
 from gameserver.net.frames import PING_FRAME, close_reason, framed
+from gameserver.net.handshake import SWITCHING, answer
+from gameserver.net.incoming import Incoming, lone_message
 from gameserver.net.limits import Bucket
 from gameserver.net.outbox import Outbox
+from gameserver.net.transports import send_no_more
 from gameserver.runtime.viewers import SharedFrame
 from protocol import codec
 from protocol.closes import CloseClass, CloseCode, close_class
-from protocol.messages import SUBPROTOCOL, AnyInbound
+from protocol.messages import AnyInbound, Command
 from protocol.session import ServerSession
 
 RETRY_MS = 1_000
-BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # How often a full outbox is looked at, within the time after which it counts as stalled.
 LOOKS_PER_STALL = 5
-# A client may close with any code that it likes; labels are of a closed set.
-CLOSE_LABELS = frozenset({"lost", *map(str, (*range(1000, 1016), *map(int, CloseCode)))})
 
 log = structlog.get_logger()
-# The library would log every connection twice; counters say the same.
-_library_log = logging.getLogger("gameserver.websockets")
-_library_log.setLevel(logging.CRITICAL)
 
 
 class Stage(Enum):
@@ -70,8 +61,29 @@ class Receiver(Protocol):
         """Learn that a connection that was welcomed takes nothing any more."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     """One socket after its request for an upgrade. It is a `Viewer` of rooms."""
+
+    __slots__ = (
+        "_deadline_ns",
+        "_edge",
+        "_held",
+        "_incoming",
+        "_on_lost",
+        "_others",
+        "_ping_ns",
+        "_receiver",
+        "_session",
+        "account",
+        "commands",
+        "heard_ns",
+        "is_relayed",
+        "name",
+        "outbox",
+        "requests_in_flight",
+        "stage",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -85,50 +97,33 @@ class Connection(asyncio.BufferedProtocol):
         self.is_relayed = False  # Whether another node stands in for the client.
         self.stage = Stage.NEW
         self.requests_in_flight = 0
-        limits = edge.limits
-        self.commands = Bucket(limits.command_rate, limits.command_burst)
+        self.commands = Bucket(edge.commands)
         self._edge = edge
         self._receiver = receiver
         self.transport = transport
         self._on_lost = on_lost
-        self.outbox = Outbox(transport, limits.outbox)
+        self.outbox = Outbox(transport, edge.limits.outbox)
         self._session = ServerSession()
-        self._frames = ServerProtocol(
-            # Clients that are no browsers send no origin; they may always come.
-            origins=[*map(Origin, edge.origins), None] if edge.origins else None,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            max_size=limits.message_bytes_max,
-            logger=_library_log,
-        )
-        self._messages = Bucket(
-            limits.command_rate * MESSAGES_PER_COMMAND, limits.command_burst * MESSAGES_PER_COMMAND
-        )
-        self._fragments: bytearray | None = None
-        # Bounded by held_max; more is flooding.
-        self._held: list[AnyInbound] = []
-        self._heard_ns = edge.clock.now_ns()
-        self._deadline_ns = self._heard_ns + limits.hello_timeout_ns
+        self._others = Bucket(edge.others)
+        # None whenever a new one would go on just like the old one.
+        self._incoming: Incoming | None = None
+        # What comes before the Welcome. Bounded by held_max; more is flooding.
+        self._held: tuple[AnyInbound, ...] = ()
+        self.heard_ns = edge.clock.now_ns()
+        self._deadline_ns = self.heard_ns + edge.limits.hello_timeout_ns
         self._ping_ns = 0
 
     # --- Opening.
 
     def open(self, head: bytes) -> int:
         """Answer the request for an upgrade; return the HTTP status of the answer."""
-        self._frames.receive_data(head)
-        events = self._frames.events_received()
-        if events:
-            assert isinstance(events[0], Request), "a head holds one request"
-            response = self._frames.accept(events[0])
-            self._frames.send_response(response)
-            status = response.status_code
-        else:
-            # The library says nothing to a head that it cannot read.
-            self.outbox.write(BAD_REQUEST)
-            status = 400
-        if status == 101:
+        status, response = answer(head, self._edge.origins)
+        self.outbox.write(response)
+        self._edge.counters.bytes_out += len(response)
+        if status == SWITCHING:
             self._edge.wheel.put(self, self._deadline_ns)
-        self._flush()
-        if status != 101:
+        else:
+            send_no_more(self.transport, is_heard_out=False)
             self._begin_closing(None)
         return status
 
@@ -147,7 +142,7 @@ class Connection(asyncio.BufferedProtocol):
         # began together would cost a tick 10 to 20 ms when they go out together.
         self._ping_ns = now_ns + int(edge.limits.ping_interval_ns * edge.phase())
         edge.wheel.put(self, self._next_ns())
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         for message in held:
             if self.stage is Stage.OPEN:
                 self._receiver.receive(self, message)
@@ -159,38 +154,19 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- Receiving: asyncio calls these.
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read into."""
-        return self._edge.receive_buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
-        self.received(bytes(self._edge.receive_buffer[:nbytes]))
-
-    def received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         """Take bytes that the client sent."""
         edge = self._edge
         edge.counters.bytes_in += len(data)
-        self._heard_ns = edge.clock.now_ns()
-        frames = self._frames
-        frames.receive_data(data)
+        self.heard_ns = edge.clock.now_ns()
+        message = lone_message(data) if self._incoming is None else None
+        if message is None:
+            self._receive_frames(data)
+            return
         try:
-            for event in frames.events_received():
-                if self._is_ending:
-                    break
-                assert isinstance(event, Frame), "the only request was read by open"
-                self._receive_frame(event)
+            self._receive_message(message)
         except Exception as error:
             self._fail(error)
-        self._flush()
-        if frames.state is not State.OPEN and not self._is_ending:
-            # The client closed, or broke WebSocket's own rules; the library has answered.
-            sent = frames.close_sent
-            self._begin_closing("lost" if sent is None else str(int(sent.code)))
-
-    def eof_received(self) -> None:
-        """Take the end of what the client sends; the transport closes by itself."""
-        self._frames.receive_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
@@ -200,23 +176,27 @@ class Connection(asyncio.BufferedProtocol):
         self._edge.wheel.remove(self)
         self._on_lost(self)
 
-    def _receive_frame(self, frame: Frame) -> None:
-        if self._messages.take(self._heard_ns):
-            self.close(CloseCode.FLOODING, "too many messages")
-            return
-        opcode = frame.opcode
-        if opcode is Opcode.BINARY:
-            if frame.fin:
-                self._receive_message(bytes(frame.data))
-            else:
-                self._fragments = bytearray(frame.data)
-        elif opcode is Opcode.CONT:
-            assert self._fragments is not None, "the library refuses a lone continuation"
-            self._fragments += frame.data
-            if frame.fin:
-                message, self._fragments = bytes(self._fragments), None
-                self._receive_message(message)
-        elif opcode is Opcode.TEXT:
+    def _receive_frames(self, data: bytes) -> None:
+        """Take what is more than one short message, or less, or something else."""
+        incoming = self._unfinished()
+        for frame in incoming.frames(data):
+            try:
+                self._receive_frame(frame)
+            except Exception as error:
+                self._fail(error)
+        self._flush()
+        if incoming.has_ended and not self._is_ending:
+            code = incoming.close_code
+            self._begin_closing("lost" if code is None else str(code))
+        elif incoming.is_between_frames:
+            self._incoming = None
+
+    def _receive_frame(self, frame: bytes | Opcode) -> None:
+        if self._is_ending:
+            return  # Now only the client's close is waited for.
+        if isinstance(frame, bytes):
+            self._receive_message(frame)
+        elif self.is_within_rate() and frame is Opcode.TEXT:
             self.close(CloseCode.TEXT_FRAME, "text is not spoken here")
 
     def _receive_message(self, payload: bytes) -> None:
@@ -225,18 +205,33 @@ class Connection(asyncio.BufferedProtocol):
         except codec.RemoteProtocolError as error:
             self.close(error.close_code, error.text)
             return
-        count(self._edge.counters.messages_in, type(message).__name__)
+        self._edge.counters.messages_in[type(message).__name__] += 1
+        # Commands have a bucket of their own. Its owner answers those that come too fast.
+        if type(message) is not Command and not self.is_within_rate():
+            return
         if self.stage is Stage.OPEN:
             self._receiver.receive(self, message)
         elif self.stage is Stage.NEW:
             self.stage = Stage.WELCOMING
-            self._deadline_ns = self._heard_ns + self._edge.limits.welcome_timeout_ns
+            self._deadline_ns = self.heard_ns + self._edge.limits.welcome_timeout_ns
             self._edge.wheel.put(self, self._deadline_ns)
             self._receiver.hello(self, message)
         elif len(self._held) < self._edge.limits.held_max:
-            self._held.append(message)
+            self._held = (*self._held, message)
         else:
             self.close(CloseCode.FLOODING, "too many messages before the welcome")
+
+    def is_within_rate(self) -> bool:
+        """Count a frame that is no command for a room; false, and closed, if it is too many."""
+        if self._others.take(self.heard_ns):
+            self.close(CloseCode.FLOODING, "too many messages")
+            return False
+        return True
+
+    def _unfinished(self) -> Incoming:
+        if self._incoming is None:
+            self._incoming = Incoming(self._edge.limits.message_bytes_max)
+        return self._incoming
 
     # --- Sending: rooms and services call these.
 
@@ -303,19 +298,13 @@ class Connection(asyncio.BufferedProtocol):
             self._edge.wheel.put(self, self._next_ns())
 
     def _flush(self) -> None:
-        transport = self.transport
-        for data in self._frames.data_to_send():
+        incoming = self._unfinished()
+        for data in incoming.take_answers():
             if data:
                 self.outbox.write(data)
                 self._edge.counters.bytes_out += len(data)
-            elif not transport.is_closing():
-                # The end of what we send. If the client has not said that it sends no more, what
-                # it sends is read and thrown away for a while: bytes that were never read would
-                # turn our last frame into a reset.
-                if self._frames.close_rcvd is None and transport.can_write_eof():
-                    transport.write_eof()
-                else:
-                    transport.close()
+            else:
+                send_no_more(self.transport, is_heard_out=incoming.is_closed_by_client)
 
     # --- Deadlines: the wheel calls this.
 
@@ -340,7 +329,7 @@ class Connection(asyncio.BufferedProtocol):
         limits = self._edge.limits
         if self.outbox.is_stalled(now_ns):
             self.close(CloseCode.SLOW_CONSUMER, "nothing was read for too long")
-        elif now_ns - self._heard_ns >= limits.idle_timeout_ns:
+        elif now_ns - self.heard_ns >= limits.idle_timeout_ns:
             self.close(CloseCode.IDLE, "nothing was heard for too long")
         else:
             if now_ns >= self._ping_ns:
@@ -354,7 +343,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.stage is not Stage.OPEN:
             return self._deadline_ns
         limits = self._edge.limits
-        next_ns = min(self._ping_ns, self._heard_ns + limits.idle_timeout_ns)
+        next_ns = min(self._ping_ns, self.heard_ns + limits.idle_timeout_ns)
         if self.outbox.is_watched or self.outbox.is_behind:
             look_ns = limits.outbox.stall_ns // LOOKS_PER_STALL
             next_ns = min(next_ns, self._edge.clock.now_ns() + look_ns)
@@ -366,11 +355,12 @@ class Connection(asyncio.BufferedProtocol):
         """Say goodbye and close; ``retry_ms`` is when to come back, by default what suits."""
         if self._is_ending:
             return
-        if self._frames.state is State.OPEN:
+        incoming = self._unfinished()
+        if not incoming.has_ended:
             if retry_ms is None:
                 retry_ms = RETRY_MS if close_class(code) is CloseClass.RECONNECT else -1
             self.outbox.write(framed(codec.goodbye(code, retry_ms)))
-            self._frames.send_close(code, close_reason(reason))
+            incoming.close(code, close_reason(reason))
             self._flush()
         self._begin_closing(str(int(code)))
 
@@ -382,9 +372,9 @@ class Connection(asyncio.BufferedProtocol):
         was_open = self.stage is Stage.OPEN
         self.stage = Stage.CLOSING
         self._session.close()
-        self._held.clear()
+        self._held = ()
         if cause is not None:  # None: it was never a WebSocket.
-            count(self._edge.counters.closes, cause if cause in CLOSE_LABELS else "other")
+            self._edge.counters.count_close(cause)
         now_ns = self._edge.clock.now_ns()
         self._edge.wheel.put(self, now_ns + self._edge.limits.close_timeout_ns)
         if was_open:

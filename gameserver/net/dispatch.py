@@ -149,14 +149,17 @@ class Dispatcher:
         self._host.lost(connection)
 
     def _command(self, connection: Connection, message: Command) -> None:
-        now_ns = self._edge.clock.now_ns()
-        if connection.commands.take(now_ns):
-            self._edge.counters.commands_rate_limited += 1
-            code, wait_ns = DeferralCode.RATE_LIMITED, connection.commands.turn(now_ns)
-            connection.send(codec.deferred(message.room, message.number, code, _ms(wait_ns)))
-            return
-        if not self._is_forwarded(connection, message):
+        if connection.commands.take(connection.heard_ns):
+            self._defer(connection, message)
+        elif self._relay is None or not self._relay.forward(connection, message):
             self._host.command(message.room, connection, message.number, bytes(message.body))
+
+    def _defer(self, connection: Connection, message: Command) -> None:
+        """Tell when a command that came too fast may come again."""
+        if connection.is_within_rate():
+            self._edge.counters.commands_rate_limited += 1
+            code, wait_ns = DeferralCode.RATE_LIMITED, connection.commands.turn(connection.heard_ns)
+            connection.send(codec.deferred(message.room, message.number, code, _ms(wait_ns)))
 
     def _ping(self, connection: Connection, message: Ping) -> None:
         connection.send(codec.pong(message.echo, self._edge.clock.wall_ms()))
@@ -171,7 +174,7 @@ class Dispatcher:
         if not self._is_forwarded(connection, message):
             self._host.resync(message.room, connection)
 
-    def _is_forwarded(self, connection: Connection, message: Command | Leave | Resync) -> bool:
+    def _is_forwarded(self, connection: Connection, message: Leave | Resync) -> bool:
         return self._relay is not None and self._relay.forward(connection, message)
 
     def _ask(
@@ -182,9 +185,8 @@ class Dispatcher:
     ) -> None:
         """Start a job, unless too many are under way."""
         request = message.request
-        now_ns = self._edge.clock.now_ns()
-        if connection.commands.take(now_ns):
-            wait_ms = _ms(connection.commands.turn(now_ns))
+        if connection.commands.take(connection.heard_ns):
+            wait_ms = _ms(connection.commands.turn(connection.heard_ns))
             refusal = Refusal(ReplyCode.RATE_LIMITED, "too many a second", wait_ms)
         elif connection.requests_in_flight >= self._edge.limits.requests_in_flight_max:
             refusal = Refusal(ReplyCode.RATE_LIMITED, "too many at once", BUSY_RETRY_MS)

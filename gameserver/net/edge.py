@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gameserver.net.counters import NetCounters
-from gameserver.net.limits import Admission, AdmissionLimits
+from gameserver.net.limits import Admission, AdmissionLimits, Rate
 from gameserver.net.outbox import OutboxLimits
 from gameserver.net.wheel import Wheel
 from gameserver.runtime.clock import Clock
 
 SECOND_NS = 1_000_000_000
-RECEIVE_BYTES = 64 * 1024
 WHEEL_SLOT_NS = 50_000_000
-# Messages that are no commands are cheap, but not free: pings, requests, fragments.
-MESSAGES_PER_COMMAND = 5
+# Frames that are no commands for a room are cheap, but not free: pings, requests, fragments, and
+# commands that come too fast. So many of them may come beside each command.
+OTHERS_PER_COMMAND = 4
 
 
 class Settings(Protocol):
@@ -126,6 +126,11 @@ class Edge:
     phase: Phase
     origins: tuple[str, ...] = ()
     counters: NetCounters = field(default_factory=NetCounters)
-    # Every connection reads into the same bytes: what was read is taken out before the event
-    # loop can read for another.
-    receive_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
+    commands: Rate = field(init=False)
+    others: Rate = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out the rates of every connection."""
+        rate, burst = self.limits.command_rate, self.limits.command_burst
+        self.commands = Rate(rate, burst)
+        self.others = Rate(rate * OTHERS_PER_COMMAND, burst * OTHERS_PER_COMMAND)

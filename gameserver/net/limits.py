@@ -11,26 +11,37 @@ from enum import Enum
 SECOND_NS = 1_000_000_000
 
 
-class Bucket:
-    """Lets ``burst`` things through at once and ``per_second`` in the long run."""
+class Rate:
+    """How fast things may come: ``burst`` at once and ``per_second`` in the long run."""
 
-    __slots__ = ("_full_at_ns", "_interval_ns", "_tolerance_ns", "_turn_at_ns")
+    __slots__ = ("interval_ns", "tolerance_ns")
 
     def __init__(self, per_second: int, burst: int) -> None:
         assert per_second > 0, "a rate is positive"
         assert burst > 0, "a burst is positive"
-        self._interval_ns = SECOND_NS // per_second
-        self._tolerance_ns = self._interval_ns * (burst - 1)
+        self.interval_ns = SECOND_NS // per_second
+        self.tolerance_ns = self.interval_ns * (burst - 1)
+
+
+class Bucket:
+    """Lets things through at a rate, which many buckets share."""
+
+    __slots__ = ("_full_at_ns", "_rate", "_turn_at_ns")
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
         self._full_at_ns = 0
         self._turn_at_ns = 0
 
     def take(self, now_ns: int) -> int:
         """Let one through and return 0, or return the nanoseconds until one would pass."""
-        full_at_ns = max(self._full_at_ns, now_ns)
-        wait_ns = full_at_ns - self._tolerance_ns - now_ns
+        rate, full_at_ns = self._rate, self._full_at_ns
+        if full_at_ns < now_ns:
+            full_at_ns = now_ns
+        wait_ns = full_at_ns - rate.tolerance_ns - now_ns
         if wait_ns > 0:
             return wait_ns
-        self._full_at_ns = full_at_ns + self._interval_ns
+        self._full_at_ns = full_at_ns + rate.interval_ns
         return 0
 
     def turn(self, now_ns: int) -> int:
@@ -39,8 +50,8 @@ class Bucket:
         Each gets a moment of its own. If all were told the first at which one would pass, all but
         one would be turned away again at that moment, and again, ever faster.
         """
-        first_ns = max(self._full_at_ns - self._tolerance_ns, now_ns)
-        self._turn_at_ns = max(self._turn_at_ns + self._interval_ns, first_ns)
+        first_ns = max(self._full_at_ns - self._rate.tolerance_ns, now_ns)
+        self._turn_at_ns = max(self._turn_at_ns + self._rate.interval_ns, first_ns)
         return self._turn_at_ns - now_ns
 
 
@@ -71,7 +82,8 @@ class Admission:
         self._limits = limits
         self._by_address: dict[str, int] = {}
         # A burst of two seconds' worth, because clients come back together after an outage.
-        self._handshakes = Bucket(limits.handshakes_per_second, 2 * limits.handshakes_per_second)
+        handshakes = Rate(limits.handshakes_per_second, 2 * limits.handshakes_per_second)
+        self._handshakes = Bucket(handshakes)
         self.connections = 0
         self.unauthenticated = 0
         self.is_draining = False

@@ -10,9 +10,7 @@ What is said afterwards is not known here.
 """
 
 import asyncio
-import contextlib
 import errno
-import socket
 import sys
 from collections.abc import Callable
 from enum import Enum
@@ -24,6 +22,7 @@ from gameserver.net.connection import Connection, Receiver
 from gameserver.net.counters import count
 from gameserver.net.edge import WHEEL_SLOT_NS, Edge
 from gameserver.net.limits import Refusal, address_group
+from gameserver.net.transports import hold_back_little, send_no_more
 from protocol.closes import CloseCode
 
 PATH = b"/ws"
@@ -41,8 +40,6 @@ REFUSED_MAX = 256
 RETRY_AFTER_S = 2
 DRAIN_STEP_S = 0.01
 DRAIN_RETRY_MS_MIN = 250
-
-NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Not on every system.
 
 log = structlog.get_logger()
 
@@ -215,7 +212,7 @@ class Listener:
         self.edge.wheel.advance(self.edge.clock.now_ns())
 
 
-class Front(asyncio.BufferedProtocol):
+class Front(asyncio.Protocol):
     """A socket until its first request is known, and after that if it is HTTP."""
 
     def __init__(self, listener: Listener) -> None:
@@ -243,13 +240,8 @@ class Front(asyncio.BufferedProtocol):
         self._address = address
         edge.wheel.put(self, now_ns + edge.limits.head_timeout_ns)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read into."""
-        return self._edge.receive_buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         """Take what was read."""
-        data = bytes(self._edge.receive_buffer[:nbytes])
         if self._handler is not None:
             self._handler.data_received(data)
         elif self._role is Role.HEAD:
@@ -321,7 +313,7 @@ class Front(asyncio.BufferedProtocol):
         if is_upgrade(bytes(head[:body_start])):
             connection = self.upgrade(bytes(head[:body_start]))
             if len(head) > body_start:
-                connection.received(bytes(head[body_start:]))
+                connection.data_received(bytes(head[body_start:]))
         else:
             self._serve_http(bytes(head))
 
@@ -359,22 +351,7 @@ class Front(asyncio.BufferedProtocol):
             f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self._transport.write(head.encode() + body)
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
-
-
-def hold_back_little(transport: asyncio.Transport, most_bytes: int) -> None:
-    """Let the system keep no more than this of what it has not sent yet.
-
-    It would take megabytes for a client that does not read, and only then would an outbox see any
-    of it. How much may be on its way is not limited by this.
-    """
-    used = transport.get_extra_info("socket")
-    if used is not None and NOTSENT_LOWAT is not None:
-        with contextlib.suppress(OSError):  # It may have closed already.
-            used.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, most_bytes)
+        send_no_more(self._transport, is_heard_out=False)
 
 
 def is_upgrade(head: bytes) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 import msgspec
 import structlog
 
-from gameserver.net.limits import Bucket
+from gameserver.net.limits import Bucket, Rate
 from gameserver.runtime.clock import Clock
 
 VERSION = 1
@@ -129,7 +129,7 @@ class PeerSocket(asyncio.Protocol):
         self._clock = clock
         self._taker = taker
         self._transport: asyncio.Transport | None = None
-        self._rate = Bucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
+        self._rate = Bucket(Rate(MESSAGES_PER_SECOND, MESSAGES_BURST))
         # Bounded by what is read at once and one frame: while it is too much to take, nothing
         # is read.
         self._unread = bytearray()

@@ -80,7 +80,7 @@ class Taker(Everybody):
         if not isinstance(message, CommandMessage):
             return
         clock = connection._edge.clock
-        assert not connection.commands.take(clock.now_ns()), "Nobody is held back."
+        assert not connection.commands.take(connection.heard_ns), "Nobody is held back."
         body = bytes(message.body)
         command = read(self.room, body)
         assert not isinstance(command, Unreadable), command

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from gameserver.net.listener import NOTSENT_LOWAT
+from gameserver.net.transports import NOTSENT_LOWAT
 from protocol import codec
 from protocol.messages import Balance, Delta, Full, Goodbye, Join, JoinBy, Joined, Ping, ServerPong
 from tests.net.rig import BINARY, CLOSE, Peer, Rig

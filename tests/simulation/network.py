@@ -238,12 +238,7 @@ class ServerEnd(asyncio.Transport):
         """Hand bytes to the protocol, as the event loop would."""
         if self._is_lost or self._is_aborted or self._protocol is None:
             return
-        while data:
-            buffer = self._protocol.get_buffer(len(data))
-            count = min(len(buffer), len(data))
-            buffer[:count] = data[:count]
-            self._protocol.buffer_updated(count)
-            data = data[count:]
+        self._protocol.data_received(data)
 
     def end(self, *, reset: bool) -> None:
         """The client closed, or the network broke."""
