@@ -30,6 +30,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._moving = _Selector()
         super().__init__(self._moving)
 
+    def spend(self, seconds: float) -> None:
+        """Let time pass in which nobody gets a turn, as work does."""
+        self._moving.now_s += seconds
+
     def time(self) -> float:
         """Return virtual seconds."""
         return self._moving.now_s
@@ -38,6 +42,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def now_ns() -> int:
     """Return the virtual time, for what takes a clock."""
     return int(asyncio.get_running_loop().time() * 1_000_000_000)
+
+
+def spend_ms(milliseconds: float) -> None:
+    """Work for so long."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "only virtual time passes when told to"
+    loop.spend(milliseconds / 1000)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

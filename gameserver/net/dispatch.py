@@ -49,6 +49,9 @@ class Host(Rooms, Protocol):
     def leave(self, room_id: int, viewer: Viewer, request: int) -> bool: ...
     def resync(self, room_id: int, viewer: Viewer) -> None: ...
     def catch_up(self, room_id: int, viewer: Viewer, closed_tick: int) -> None: ...
+    @property
+    def is_overloaded(self) -> bool: ...
+    def turned_away(self) -> int: ...
 
 
 class Relaying(Protocol):
@@ -119,6 +122,10 @@ class Dispatcher:
     def hello(self, connection: Connection, message: AnyInbound) -> None:
         """Find out who this is, and welcome them."""
         assert isinstance(message, Hello), "the session lets nothing else be first"
+        if self._host.is_overloaded and not message.token:
+            # Whoever has a token may have a seat, and somebody waiting for them.
+            connection.close(CloseCode.OVERLOADED, "overloaded", self._host.turned_away())
+            return
         if self._jobs.is_full:
             connection.close(CloseCode.OVERLOADED, "busy")
             return

@@ -21,7 +21,15 @@ from gameserver.runtime.metrics import Histogram, Metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "gameserver_"
-GAUGES = frozenset({"nodes_live", "shards", "shards_owned", "lease_lag_ms"})
+GAUGES = {
+    "nodes_live": "Nodes live.",
+    "shards": "Shards.",
+    "shards_owned": "Shards owned.",
+    "lease_lag_ms": "Lease lag ms.",
+    "beat_ms": "Between two ticks of a room that is due in each, smoothed; 50 when all is well.",
+    "late_ms": "By how much slots are late, on the average of about a second.",
+    "overloaded": "Whether newcomers are turned away because slots are late.",
+}
 
 
 class Exposition(Collector):
@@ -77,7 +85,7 @@ class Exposition(Collector):
     def _rooms(self) -> Iterator[Metric]:
         for name, value in vars(self._metrics).items():
             if name in GAUGES:
-                yield GaugeMetricFamily(PREFIX + name, _told(name), value)
+                yield GaugeMetricFamily(PREFIX + name, GAUGES[name], value)
             elif isinstance(value, int):
                 yield _counter(name, value)
             elif isinstance(value, Histogram):

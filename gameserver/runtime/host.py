@@ -24,6 +24,7 @@ from gameserver.runtime.committer import Committer
 from gameserver.runtime.keeper import ShardKeeper
 from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.opening import UNAVAILABLE_RETRY_MS, JoinError, Opening
+from gameserver.runtime.overload import Overload
 from gameserver.runtime.reading import Unreadable, read
 from gameserver.runtime.release import Releaser
 from gameserver.runtime.showing import roster, shown
@@ -62,6 +63,7 @@ class RoomHost:
         self._clock = clock
         self._metrics: Metrics = opening.metrics
         self._keeper: ShardKeeper = opening.keeper
+        self.overload = Overload(clock, self._metrics)
         self.audience = Audience()
         self.closing = Closing(opening, self.audience)
         self.releaser = Releaser(
@@ -207,6 +209,15 @@ class RoomHost:
         """Tell whether the rooms of a shard are here."""
         return shard in self._keeper.owned
 
+    @property
+    def is_overloaded(self) -> bool:
+        """Tell whether newcomers must wait, so that those who play are served."""
+        return self.overload.is_on
+
+    def turned_away(self) -> int:
+        """Count a newcomer who must wait, and return for how many milliseconds."""
+        return self.overload.turned_away()
+
     # --- The beat.
 
     def run_slot(self, slot: int, beat: int) -> None:
@@ -214,7 +225,7 @@ class RoomHost:
         committer = self._committer
         if committer.is_full:
             if committer.is_behind(DEFER_AFTER_MS):
-                for opened in self._active[slot]:
+                for opened in [one for active in self._active for one in active]:
                     self._defer_waiting(opened)
             return
         works: list[Work] = []

@@ -39,7 +39,12 @@ class Metrics:
         self.ticks_total = 0
         self.slots_total = 0
         self.slots_skipped_total = 0
-        self.beats_paused_total = 0
+        self.slots_paused_total = 0
+        self.beat_ms = 50.0  # Between two ticks of a room that is due in each, smoothed.
+        self.late_ms = 0  # Of slots, smoothed.
+        self.overloaded = 0
+        self.overloads_total = 0
+        self.turned_away_total = 0
         self.commits_total = 0
         self.commits_repeated_total = 0
         self.commits_poisoned_total = 0

@@ -81,17 +81,21 @@ class Node:
         self.backlog = Backlog(store, self.keeper, self._opening, self._recovery)
         self.handover = Handover(self._opening, self._snapshots, self.host.closing)
         self.host.on_settled = self.handover.settled
-        committer = self.committer
-        self._slots = Slots(clock, self.metrics, self.host.run_slot, lambda: committer.is_full)
+        host, committer = self.host, self.committer
+        self._slots = Slots(
+            clock, self.metrics, host.run_slot, lambda: committer.is_full, host.overload
+        )
 
     def unready(self) -> str:
-        """Return why rooms cannot be served just now, or nothing."""
+        """Return why rooms, or newcomers, cannot be served just now, or nothing."""
         if self.is_alone and not self.keeper.owned:
             return NO_SHARDS
         if self.keeper.refused:
             shards = ", ".join(map(str, sorted(self.keeper.refused)))
             return f"the database went backwards: shards {shards} are not served"
-        return "storage is away" if self.committer.is_behind(AWAY_AFTER_MS) else ""
+        if self.committer.is_behind(AWAY_AFTER_MS):
+            return "storage is away"
+        return self.host.overload.reason
 
     async def start(self, refused: Collection[int] = ()) -> None:
         """Take all shards, but for those ``refused``; from now on nobody else writes to them."""

@@ -144,6 +144,8 @@ class Doors:
             return Refusal(_CLOSED[row.status])
         if visitor.has_gone():
             return None  # Its rooms have been told.
+        if closed_tick is None and (busy := self._lobby.admit(visitor.viewer.account, row)):
+            return busy
         refused = await self._rooms.join(
             row, visitor.viewer, message.request, watch=message.watch, closed_tick=closed_tick
         )

@@ -59,6 +59,13 @@ class Occupancy(Protocol):
     def has(self, shard: int) -> bool:
         """Tell whether this node has a shard."""
 
+    @property
+    def is_overloaded(self) -> bool:
+        """Tell whether newcomers must wait, so that those who play are served."""
+
+    def turned_away(self) -> int:
+        """Count a newcomer who must wait, and return for how many milliseconds."""
+
     async def prepare(self, row: RoomRow) -> None:
         """Open the room now, if it can be, and not when somebody first comes."""
 
@@ -144,11 +151,14 @@ class Lobby:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
             return Refusal(ReplyCode.BAD_SETTINGS, str(error))
         is_full = len(self._known) >= self._limits.rooms_max <= len(self.known)
+        is_overloaded = self._occupancy.is_overloaded
         # A repeat finds its room even then.
-        most = 0 if is_full else self._limits.rooms_per_account_max
+        most = 0 if is_full or is_overloaded else self._limits.rooms_per_account_max
         try:
             row = await self._create(self._row(account, game, key, chosen, listed=listed), most)
         except TooManyRooms:
+            if is_overloaded:
+                return self._turned_away()
             what = "the server has no room for another one" if is_full else "yours have not ended"
             return Refusal(ReplyCode.TOO_MANY_ROOMS, what)
         if row.status == RoomStatus.OPEN:
@@ -178,6 +188,8 @@ class Lobby:
             if rows:
                 # The fullest, so that people meet; of several the newest.
                 row = max(rows, key=partial(self._attraction, account, watch=watch))
+            elif self._occupancy.is_overloaded:
+                return self._turned_away()
             else:
                 key = self._chance.randbytes(CREATE_KEY_BYTES)
                 made = await self.create(account, game_name, key, listed=True, settings=b"")
@@ -195,6 +207,12 @@ class Lobby:
             self._placing[room_id] = left
         else:
             del self._placing[room_id]
+
+    def admit(self, account: int, row: RoomRow) -> Refusal | None:
+        """Return why an account may not come into a room just now; whoever sits there may."""
+        if self._occupancy.is_overloaded and not self._sits(account, row):
+            return self._turned_away()
+        return None
 
     async def by_code(self, code: str) -> RoomRow | None:
         """Return the room with this code; capitals do not matter."""
@@ -304,12 +322,21 @@ class Lobby:
         return tuple(rows)
 
     def _is_open_to(self, account: int, row: RoomRow, *, watch: bool) -> bool:
-        if row.status != RoomStatus.OPEN or not (watch or self._occupancy.has(row.shard)):
+        is_here = self._occupancy.has(row.shard)
+        if row.status != RoomStatus.OPEN or not (watch or is_here):
             return False  # How full it is elsewhere, the index knows.
-        return watch or self._sits(account, row) or self._claimed(row) < self.line(row).seats_max
+        if self._sits(account, row):
+            return True
+        if is_here and self._occupancy.is_overloaded:
+            return False
+        return watch or self._claimed(row) < self.line(row).seats_max
 
     def _attraction(self, account: int, row: RoomRow, *, watch: bool) -> tuple[bool, int]:
         return not watch and self._sits(account, row), self._claimed(row)
+
+    def _turned_away(self) -> Refusal:
+        retry_ms = self._occupancy.turned_away()
+        return Refusal(ReplyCode.BUSY, "the server has too much to do", retry_ms)
 
     def _sits(self, account: int, row: RoomRow) -> bool:
         return self._occupancy.has_seat(row.room_id, account)

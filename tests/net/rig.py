@@ -42,6 +42,7 @@ from tests.services.games import TinyGame
 SECOND_NS = 1_000_000_000
 REPLY_TIMEOUT_S = 5.0
 STREAM_BYTES = 8 * 1024
+TURNED_AWAY_MS = 1_234
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
@@ -77,6 +78,7 @@ class FakeHost:
         self.lost_error: Exception | None = None
         self.catch_up_error: Exception | None = None
         self.now_tick = 0
+        self.is_overloaded = False
         # Whether it takes a tick or more to answer who fell behind.
         self.is_slow = False
 
@@ -88,7 +90,8 @@ class FakeHost:
         if row.room_id in self.refuse_with:
             return self.refuse_with[row.room_id]
         sitting = self.viewers.setdefault(row.room_id, [])
-        if not watch and len(sitting) >= TinyGame.seats_max:
+        is_seated = self.has_seat(row.room_id, viewer.account)
+        if not (watch or is_seated) and len(sitting) >= TinyGame.seats_max:
             return Refusal(ReplyCode.ROOM_FULL)
         sitting.append(viewer)
         viewer.joined(row.room_id, 0, closed_tick or 0)
@@ -158,6 +161,9 @@ class FakeHost:
 
     async def prepare(self, row: RoomRow) -> None:
         pass
+
+    def turned_away(self) -> int:
+        return TURNED_AWAY_MS
 
     def tick(self, room_id: int, tick: int, changes: bytes = b"\x90") -> None:
         """Send one tick's delta to everybody in the room."""

@@ -18,11 +18,12 @@ NEEDED = {
     "ConnectionsNearCapacity": "0.8 *",
     "CommandsRateLimited": "> 1000",
     "TokensRejected": "> 0.05",
-    "StorageAway": "gameserver_beats_paused_total",
+    "StorageAway": "gameserver_slots_paused_total",
     "ShardsWithoutOwner": "gameserver_shards_owned",
     "ShardsTakenOver": "gameserver_takeovers_total",
     "LeasesLag": "gameserver_lease_lag_ms",
     "SlotsSkipped": "gameserver_slots_skipped_total",
+    "Overloaded": "gameserver_overloaded == 1",
 }
 RANGES = re.compile(r"\$__(rate_interval|range)")
 

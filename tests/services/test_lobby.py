@@ -26,6 +26,7 @@ class Seats:
         self.sitting: set[tuple[int, int]] = set()
         self.prepared: list[int] = []
         self.elsewhere: set[int] = set()  # Shards of other nodes.
+        self.is_overloaded = False
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
         taken = self.taken.get(room_id)
@@ -46,6 +47,9 @@ class Seats:
 
     async def prepare(self, row: RoomRow) -> None:
         self.prepared.append(row.room_id)
+
+    def turned_away(self) -> int:
+        return 1_234
 
 
 class Rig:
@@ -295,6 +299,33 @@ async def test_rooms_that_went_to_another_node_do_not_count_here() -> None:
     rig.seats.elsewhere.add(rows[0].shard)
     await rig.create(2)
     assert rows[0] not in rig.lobby.known
+
+
+async def test_while_there_is_too_much_to_do_only_whoever_sits_there_is_let_in() -> None:
+    rig = Rig()
+    row = await rig.create(1, b"a")
+    rig.seats.sitting.add((row.room_id, 7))
+    rig.seats.is_overloaded = True
+    assert await rig.refused(2) is ReplyCode.BUSY
+    assert await rig.create(1, b"a") == row, "a repeat finds its room all the same"
+    assert await rig.any(7) == row.room_id
+    assert rig.lobby.admit(7, row) is None
+    busy = Refusal(ReplyCode.BUSY, "the server has too much to do", 1_234)
+    assert rig.lobby.admit(8, row) == busy
+    for watch in (False, True):
+        assert await rig.lobby.any(8, "tiny", frozenset(), watch=watch) == busy
+    rig.seats.is_overloaded = False
+    assert await rig.any(8) == row.room_id
+
+
+async def test_who_finds_no_place_because_there_is_too_much_to_do_is_led_elsewhere() -> None:
+    rig, index = await indexed()
+    here, there = await rig.create(1, b"a"), await rig.create(1, b"b")
+    rig.seats.elsewhere.add(there.shard)
+    await index.publish([line(there, 1)], (), 1000)
+    assert await rig.any(7) == here.room_id
+    rig.seats.is_overloaded = True
+    assert await rig.any(8) == there.room_id
 
 
 class AwayIndex(MemoryDirectory):

@@ -24,6 +24,8 @@ ANN, BOB = 11, 12
 class NoSeats:
     """A host without a room."""
 
+    is_overloaded = False
+
     def seats(self, room_id: int) -> tuple[int, int] | None:
         return None
 
@@ -41,6 +43,9 @@ class NoSeats:
 
     async def prepare(self, row: RoomRow) -> None:
         pass
+
+    def turned_away(self) -> int:
+        return 0
 
 
 class Rig:

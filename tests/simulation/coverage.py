@@ -23,7 +23,8 @@ STORAGE = (
 BRANCHES = (
     # Commits and owners.
     *("shards_fenced", "shards_regressed", "commits_repeated_total", "commits_poisoned_total"),
-    *("rooms_stalled_total", "slots_skipped_total", "beats_paused_total"),
+    *("rooms_stalled_total", "slots_skipped_total", "slots_paused_total"),
+    *("overloads_total", "turned_away_total"),
     "server_without_shards_ended",
     # Recovery.
     *("rooms_recovered_total", "entries_replayed_total", "log_snapshot_refused"),
