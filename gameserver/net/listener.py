@@ -14,6 +14,7 @@ import errno
 import sys
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -21,6 +22,7 @@ import structlog
 from gameserver.net.connection import Connection, Receiver
 from gameserver.net.counters import count
 from gameserver.net.edge import WHEEL_SLOT_NS, Edge
+from gameserver.net.handshake import SWITCHING
 from gameserver.net.limits import Refusal, address_group
 from gameserver.net.transports import hold_back_little, send_no_more
 from protocol.closes import CloseCode
@@ -113,14 +115,17 @@ class Listener:
     ) -> None:
         self.edge = edge
         self.http = http
-        # A dict, because it keeps its order.
-        self.connections: dict[Connection, None] = {}
+        # With the address that each counts for. A dict, because it keeps its order.
+        self.connections: dict[Connection, str] = {}
+        # Who waits for the end of those that came by way of HTTP.
+        self._awaited: dict[Connection, Callable[[], None]] = {}
         self.refused = 0
         self.has_told_of_tls = False
         self._receiver = receiver
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._none_left = asyncio.Event()
+        self._on_lost = self._lost  # One for all: a bound method takes 64 bytes.
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port, or raise ListenFailed."""
@@ -144,26 +149,37 @@ class Listener:
         return bound
 
     def upgrade(
-        self, transport: asyncio.Transport, head: bytes, on_lost: Callable[[Connection], None]
+        self,
+        transport: asyncio.Transport,
+        head: bytes,
+        address: str,
+        on_gone: Callable[[], None] | None = None,
     ) -> Connection:
-        """Answer a request for an upgrade on ``transport`` and let a connection have it."""
+        """Answer a request for an upgrade on ``transport`` and let a connection have it.
 
-        def lost(connection: Connection) -> None:
-            self.connections.pop(connection, None)
-            if not self.connections:
-                self._none_left.set()
-            on_lost(connection)
-
-        connection = Connection(self.edge, self._receiver, transport, lost)
+        It has been admitted, and counts for ``address``.
+        """
+        connection = Connection(self.edge, self._receiver, transport, self._on_lost)
         transport.set_protocol(connection)
-        self.connections[connection] = None
+        self.connections[connection] = address
+        if on_gone is not None:
+            self._awaited[connection] = on_gone
         self._none_left.clear()
         status = connection.open(head)
-        if status == 101:
+        if status == SWITCHING:
             self.edge.counters.handshakes_accepted += 1
         else:
             count(self.edge.counters.handshakes_refused, str(status))
         return connection
+
+    def _lost(self, connection: Connection) -> None:
+        address = self.connections.pop(connection)
+        self.edge.admission.release(address, is_authenticated=connection.account != 0)
+        if not self.connections:
+            self._none_left.set()
+        on_gone = self._awaited.pop(connection, None)
+        if on_gone is not None:
+            on_gone()
 
     async def drain(self, spread_s: float, *, elsewhere: bool = False) -> None:
         """Let nobody in any more, and say goodbye to all, spread over ``spread_s`` seconds.
@@ -219,10 +235,9 @@ class Front(asyncio.Protocol):
         self._listener = listener
         self._edge = listener.edge
         self._role = Role.HEAD
-        self._head = bytearray()
+        self._head = b""
         self._handler: asyncio.Protocol | None = None
         self._address: str | None = None  # None while it is not counted.
-        self._on_gone: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the newcomer, or turn it away."""
@@ -281,23 +296,15 @@ class Front(asyncio.Protocol):
 
     def upgrade(self, head: bytes, on_gone: Callable[[], None] | None = None) -> Connection:
         """Become a WebSocket; ``head`` is the request, up to its empty line."""
-        self._edge.wheel.remove(self)
-        self._on_gone = on_gone
-        return self._listener.upgrade(self._transport, head, self._upgraded_lost)
-
-    def _upgraded_lost(self, connection: Connection) -> None:
         assert self._address is not None, "only who was let in can be upgraded"
-        is_authenticated = connection.account != 0
-        self._edge.admission.release(self._address, is_authenticated=is_authenticated)
+        self._edge.wheel.remove(self)
         if self._handler is not None:  # It came by way of aiohttp, which waits for the end.
-            self._handler.connection_lost(None)
-        if self._on_gone is not None:
-            self._on_gone()
+            on_gone = partial(_end_both, self._handler, on_gone)
+        return self._listener.upgrade(self._transport, head, self._address, on_gone)
 
     def _read_head(self, data: bytes) -> None:
-        head = self._head
-        searched = max(0, len(head) - len(HEAD_END) + 1)
-        head += data
+        searched = max(0, len(self._head) - len(HEAD_END) + 1)
+        head = self._head = self._head + data
         if head[0] == TLS_HANDSHAKE:
             self._refuse_tls()
             return
@@ -308,14 +315,14 @@ class Front(asyncio.Protocol):
             return
         if end < 0:
             return
-        self._head = bytearray()
+        self._head = b""
         body_start = end + len(HEAD_END)
-        if is_upgrade(bytes(head[:body_start])):
-            connection = self.upgrade(bytes(head[:body_start]))
+        if is_upgrade(head[:body_start]):
+            connection = self.upgrade(head[:body_start])
             if len(head) > body_start:
-                connection.data_received(bytes(head[body_start:]))
+                connection.data_received(head[body_start:])
         else:
-            self._serve_http(bytes(head))
+            self._serve_http(head)
 
     def _refuse_tls(self) -> None:
         count(self._edge.counters.handshakes_refused, "tls")
@@ -352,6 +359,12 @@ class Front(asyncio.Protocol):
         )
         self._transport.write(head.encode() + body)
         send_no_more(self._transport, is_heard_out=False)
+
+
+def _end_both(handler: asyncio.Protocol, on_gone: Callable[[], None] | None) -> None:
+    handler.connection_lost(None)
+    if on_gone is not None:
+        on_gone()
 
 
 def is_upgrade(head: bytes) -> bool:
