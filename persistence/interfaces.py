@@ -152,6 +152,19 @@ class Batch:
     scores: tuple[ScoreRow, ...] = ()
     ends: tuple[RoomEnd, ...] = ()
 
+    @property
+    def has_effects(self) -> bool:
+        """Tell whether it writes anything but marks and entries."""
+        return bool(
+            self.holds
+            or self.settles
+            or self.releases
+            or self.bookings
+            or self.results
+            or self.scores
+            or self.ends
+        )
+
 
 class Ruling(IntEnum):
     """The database's answer to a hold."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from random import Random
 
+from gameserver.runtime.slots import SLOTS
 from persistence.interfaces import INTEGER_MAX, ShardMark, ShardState, Store
 from persistence.ownership import Succession
 
@@ -15,6 +16,9 @@ from persistence.ownership import Succession
 def shard_of(room_id: int, shards: int) -> int:
     """Return the shard that a room belongs to; room ids are random, so shards fill evenly."""
     return room_id % shards
+
+
+SHARDS_PER_SLOT_MIN = 4  # No slot gets more than a quarter more of them than another.
 
 
 class OwnedShard:
@@ -81,10 +85,19 @@ class ShardKeeper:
             owned.link += 1
 
     def new_room(self, chance: Random) -> tuple[int, int]:
-        """Return an id for a new room and its shard, one of ours if we have any."""
-        shard = chance.choice(sorted(self.owned) or range(self.shards))
-        room_id = shard + self.shards * chance.randrange(1, (INTEGER_MAX - shard) // self.shards)
-        return room_id, shard
+        """Return an id for a new room and its shard, one of ours if we have any.
+
+        Rooms of a shard get a slot in common: so a slot's commit goes on with the journals of a
+        few shards and not of all. Of few shards the slots would be filled unevenly.
+        """
+        mine = sorted(self.owned) or range(self.shards)
+        place = chance.randrange(len(mine))
+        shard = mine[place]
+        first = chance.randrange(1, (INTEGER_MAX - shard) // self.shards - SLOTS)
+        ids = [shard + self.shards * (first + step) for step in range(SLOTS)]
+        if len(mine) < SHARDS_PER_SLOT_MIN * SLOTS:
+            return ids[0], shard
+        return next((one for one in ids if one % SLOTS == place % SLOTS), ids[0]), shard
 
     def drop(self, shard: int) -> None:
         """Forget a shard that has another owner."""

@@ -7,7 +7,7 @@ is thrown away: nobody may read the answer to another's question from it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -96,20 +96,21 @@ async def _leave_as_it_is(_: Connection) -> None:
 class Writer:
     """The connection of the commit, opened anew by the next call when it was lost."""
 
-    def __init__(self, database: Database, statement: str) -> None:
+    def __init__(self, database: Database, statements: Collection[str]) -> None:
         self._database = database
-        self._sql = statement
+        self._sql = statements
         self._turn = asyncio.Lock()
         self._connection: Connection | None = None
-        self._statement: Statement | None = None
+        self._prepared: dict[str, Statement] = {}
 
-    async def call(self, arguments: Sequence[Any]) -> asyncpg.Record:
-        """Run the statement in a transaction of its own and return its row."""
+    async def call(self, sql: str, arguments: Sequence[Any]) -> asyncpg.Record:
+        """Run one of the statements in a transaction of its own and return its row."""
         async with self._turn:  # Each holder has a deadline, so nobody waits for ever.
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
-                    statement = self._statement or await self._open()
-                    row = await statement.fetchrow(*arguments)
+                    if not self._prepared:
+                        await self._open()
+                    row = await self._prepared[sql].fetchrow(*arguments)
             except asyncpg.PostgresError as error:
                 # The server said what happened: the session is in order, or closed by it.
                 if isinstance(translated(error), StorageUnavailable):
@@ -125,16 +126,14 @@ class Writer:
         assert row is not None, "commit_batch returns one row"
         return row
 
-    async def _open(self) -> Statement:
+    async def _open(self) -> None:
         self.close()
-        self._connection = await self._database.connect(**COMMIT_SETTINGS)
-        self._statement = await self._connection.prepare(self._sql)
-        return self._statement
+        connection = self._connection = await self._database.connect(**COMMIT_SETTINGS)
+        self._prepared = {sql: await connection.prepare(sql) for sql in self._sql}
 
     async def stop(self) -> None:
         """Say good-bye to the server, or hang up if a call is under way."""
-        connection = self._connection
-        self._connection = self._statement = None
+        connection, self._connection, self._prepared = self._connection, None, {}
         if connection is not None:
             try:
                 await connection.close(timeout=STOP_TIMEOUT_S)
@@ -145,7 +144,7 @@ class Writer:
         """Let the connection go; the next call opens another."""
         if self._connection is not None:
             self._connection.terminate()
-        self._connection = self._statement = None
+        self._connection, self._prepared = None, {}
 
 
 class Readers:

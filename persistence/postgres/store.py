@@ -41,11 +41,12 @@ from persistence.postgres.connections import Database, Lent, Readers, Writer
 from persistence.postgres.migrate import check_schema
 from persistence.postgres.ownership import PostgresOwnership
 from persistence.postgres.rows import (
-    COMMIT,
+    COMMIT_ALL,
+    COMMIT_ENTRIES,
     ROOM_COLUMNS,
     SNAPSHOT_COLUMNS,
     commit_answer,
-    commit_arguments,
+    commit_call,
     head_arguments,
     room_of,
     snapshot_arguments,
@@ -117,7 +118,7 @@ class PostgresStore(PostgresOwnership):
         database = Database(dsn, application_name=application_name, durable=durable)
         self._durable = durable
         super().__init__(Readers(database))
-        self._writer = Writer(database, COMMIT)
+        self._writer = Writer(database, (COMMIT_ENTRIES, COMMIT_ALL))
         self._waiting = Waiting(self._readers)
 
     async def start(self) -> None:
@@ -147,7 +148,7 @@ class PostgresStore(PostgresOwnership):
         check_batch(batch)
         await self._waiting.check(batch)
         try:
-            return commit_answer(await self._writer.call(commit_arguments(batch)))
+            return commit_answer(await self._writer.call(*commit_call(batch)))
         except StorageBusy as error:
             raise StorageBusy(str(error), await self._rooms_of(batch)) from error
 

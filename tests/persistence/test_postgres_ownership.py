@@ -18,7 +18,7 @@ from persistence.ownership import ClusterRow, ShardState, Succession, TaskFence
 from persistence.postgres import connections
 from persistence.postgres.migrate import SCHEMA, migrate
 from persistence.postgres.records import prune
-from persistence.postgres.rows import COMMIT, commit_arguments
+from persistence.postgres.rows import commit_call
 from persistence.postgres.store import PostgresStore
 from tests.persistence.builders import Node, entry, hold, owner, room_row
 from tests.persistence.conftest import OpenStore, PassTime
@@ -185,7 +185,7 @@ async def test_the_age_of_a_claim_counts_from_the_statement_and_not_from_its_tra
             batch = node.batch(entries=rows)
             async with connection.transaction():
                 assert await connection.fetchval(young) == 0
-                await connection.fetch(COMMIT, *commit_arguments(batch))
+                await connection.fetch(commit_call(batch)[0], *commit_call(batch)[1])
                 assert await connection.fetchval(young) == 2
             node.heads[0] = batch.marks[0].next_head
     finally:
