@@ -6,13 +6,15 @@
 Inbound bytes give a message of the closed set or a ``RemoteProtocolError``, whatever they are.
 Bodies stay raw: their nesting and their types are checked when their owner decodes them.
 
-The server packs what it sends with the functions below. ``full``, ``delta`` and ``private`` take
-change lists that are packed already and only put a head before them, because a change list is
-packed once for a whole room. The packer is shared by the module and is not for use by threads.
+The server packs what it sends with the functions below. A change list is packed once for a whole
+room, so what is made of it takes it packed. A Delta or Private is made in two steps: its tail is
+the same for all viewers; its head has the handle, which each connection has for itself. The
+packer is shared by the module and is not for use by threads.
 """
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgpack
 import msgspec
@@ -40,6 +42,10 @@ OUTBOUND_BYTES_MAX = 16 * 1024 * 1024  # A client refuses to unpack more than th
 
 CHANGES_NONE = b"\x90"
 _ZIP_HEAD = b"\x93\x0f"
+_DELTA_HEAD = b"\x95\x06"
+_PRIVATE_HEAD = b"\x97\x07"
+_DELTA_TAIL_HEAD = b"\x93"
+_PRIVATE_TAIL_HEAD = b"\x95"
 
 # What msgspec raises for bytes it cannot take. DecodeError covers ValidationError.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
@@ -138,21 +144,42 @@ def full(room: int, tick: int, public_changes: bytes, private_changes: bytes) ->
     return b"".join((b"\x95\x05", _pack(room), _pack(tick), public_changes, private_changes))
 
 
-def delta(room: int, base: int, tick: int, changes: bytes) -> bytes:
-    """Put the head of Delta before a packed change list."""
-    return _encode((6, room, base, tick, _Raw(changes)))
+def delta_tail(tick: int, step: int, changes: bytes) -> bytes:
+    """Pack a Delta without its head: the tick, and a packed change list."""
+    return _encode((tick, step, _Raw(changes)))[1:]
 
 
-def private(
-    room: int,
-    base: int,
+def private_tail(
     tick: int,
+    step: int,
     changes: bytes,
     outcomes: Sequence[tuple[int, int, int, int, str, str]],
     more: bool,
 ) -> bytes:
-    """Put the head of Private before a packed change list, and the outcomes after it."""
-    return _encode((7, room, base, tick, _Raw(changes), outcomes, more))
+    """Pack a Private without its head: the tick, a packed change list, and outcomes."""
+    return _encode((tick, step, _Raw(changes), outcomes, more))[1:]
+
+
+def delta(handle: int, tail: bytes) -> bytes:
+    """Put the head of Delta before its tail."""
+    return _DELTA_HEAD + _pack(handle) + tail
+
+
+def private(handle: int, tail: bytes) -> bytes:
+    """Put the head of Private before its tail."""
+    return _PRIVATE_HEAD + _pack(handle) + tail
+
+
+def opened_delta_tail(tail: bytes) -> tuple[int, int, list[Any]]:
+    """Return tick, step and changes of what ``delta_tail`` packed."""
+    tick, step, changes = msgpack.unpackb(_DELTA_TAIL_HEAD + tail)
+    return tick, step, changes
+
+
+def opened_private_tail(tail: bytes) -> tuple[int, int, list[Any], list[Any]]:
+    """Return tick, step, changes and outcomes of what ``private_tail`` packed."""
+    tick, step, changes, outcomes, _ = msgpack.unpackb(_PRIVATE_TAIL_HEAD + tail)
+    return tick, step, changes, outcomes
 
 
 def deferred(room: int, number: int, code: DeferralCode, retry_ms: int) -> bytes:

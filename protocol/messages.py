@@ -218,7 +218,7 @@ class ErrorBody(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Joined(Outbound, frozen=True, tag=4):
-    """Answer Join or Resume: the room is seen from now on."""
+    """Answer Join or Resume: the room is seen from now on, and is called ``handle`` here."""
 
     request: RequestId
     room: Id
@@ -229,6 +229,7 @@ class Joined(Outbound, frozen=True, tag=4):
     highest_number: Count
     resume: Annotated[int, Meta(ge=0, le=1)]
     reason: str
+    handle: Count
 
 
 class Full(Outbound, frozen=True, tag=5):
@@ -240,13 +241,17 @@ class Full(Outbound, frozen=True, tag=5):
     private_changes: Changes
 
 
-class Delta(Outbound, frozen=True, tag=6):
-    """Show what changed for everybody in a tick."""
+class Change(Outbound, frozen=True):
+    """What changed in a tick since the one that was ``step`` ticks before."""
 
-    room: Id
-    base: Tick
+    handle: Count
     tick: Tick
+    step: Tick
     changes: Changes
+
+
+class Delta(Change, frozen=True, tag=6):
+    """Show what changed for everybody."""
 
 
 class Outcome(Struct, frozen=True, array_like=True, gc=False):
@@ -265,13 +270,9 @@ class Outcome(Struct, frozen=True, array_like=True, gc=False):
         return self.kind == OutcomeKind.ACCEPTED
 
 
-class Private(Outbound, frozen=True, tag=7):
+class Private(Change, frozen=True, tag=7):
     """Show one seat what changed for it alone, and the outcomes of its commands."""
 
-    room: Id
-    base: Tick
-    tick: Tick
-    changes: Changes
     outcomes: list[Outcome]
     more: bool
 

@@ -92,8 +92,9 @@ class View:
         if isinstance(message, Delta):
             if message.tick <= self.shared_tick:
                 return Applied(message.tick, [], closes=False, repeat=True)
-            if message.base > self.shared_tick:
-                return Gap(self.shared_tick, message.base)
+            base = message.tick - message.step
+            if base > self.shared_tick:
+                return Gap(self.shared_tick, base)
             self._change(message.changes)
             self.shared_tick = self.closed_tick = message.tick
             return Applied(message.tick, message.changes, closes=True)
@@ -111,8 +112,9 @@ class View:
     def _apply_private(self, message: Private) -> Applied | Gap:
         if message.tick <= self.private_tick:
             return Applied(message.tick, [], closes=False, repeat=True)
-        if message.base > self.private_tick:
-            return Gap(self.private_tick, message.base)
+        base = message.tick - message.step
+        if base > self.private_tick:
+            return Gap(self.private_tick, base)
         self._change(message.changes)
         self.private_tick = message.tick
         if not message.more:

@@ -23,10 +23,10 @@ class TickOutput:
 
     ``entry`` and ``effects`` must be committed before anything else here leaves the process.
     ``entry`` is None if nothing was decided; ``entry_number`` counts a room's entries from 1.
-    ``shared`` is the Delta message for every viewer, ``private`` the message of each seat that goes
-    before it. ``echoes`` are outcomes of earlier commands, asked for again. Of the accounts that
-    asked for a seat, ``seated`` has the seat that they got, ``refused`` the code of the reason;
-    ``vacated`` are the seats that were given up.
+    ``shared`` is the tail of the Delta for every viewer, ``private`` that of the Private of each
+    seat, which goes before it. ``echoes`` are outcomes of earlier commands, asked for again. Of the
+    accounts that asked for a seat, ``seated`` has the seat that they got, ``refused`` the code of
+    the reason; ``vacated`` are the seats that were given up.
     ``counts`` names each command that was decided, the code of its outcome, and its arrival.
     """
 

@@ -300,7 +300,7 @@ class Tick:
         out.entry = i.entry_payload(tick, inputs, room.digest)
         if changes.public:
             shared = every if changes.public is changes.every else i.packed(changes.public)
-            out.shared = codec.delta(room.room_id, room.shared_tick, room.now, shared)
+            out.shared = codec.delta_tail(room.now, room.now - room.shared_tick, shared)
             room.shared_tick = room.now
         self._frames(changes)
         out.effects, room.effects = effects, []
@@ -324,7 +324,7 @@ class Tick:
                     base, window.private_tick = window.private_tick, now
                     frame = by_base.get(base)
                     if frame is None:
-                        frame = codec.private(room.room_id, base, now, packed, (), more)
+                        frame = codec.private_tail(now, now - base, packed, (), more)
                         by_base[base] = frame
                     frames[seat] = frame
         for seat, flat in single.items():
@@ -332,9 +332,7 @@ class Tick:
                 window = windows[seat]
                 base, window.private_tick = window.private_tick, now
                 packed = i.packed(flat + own[seat]) if seat in own else i.packed(flat)
-                frames[seat] = codec.private(
-                    room.room_id, base, now, packed, told.get(seat, ()), more
-                )
+                frames[seat] = codec.private_tail(now, now - base, packed, told.get(seat, ()), more)
 
 
 _NOTHING: list[Any] = []

@@ -41,17 +41,14 @@ def close_reason(text: str) -> str:
     return text.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
 
 
-def wire(shared: SharedFrame) -> bytes:
-    """Return the frame of a room's tick; the first to ask builds it for all."""
-    if shared.wire is None:
-        shared.wire = framed(shared.payload)
-    return shared.wire
+def tick_frames(handle: int, private: bytes | None, shared: SharedFrame | None) -> bytes:
+    """Return the frames of one tick for one viewer, the private one first.
 
-
-def tick_frames(private: bytes | None, shared: SharedFrame | None) -> bytes:
-    """Return the frames of one tick for one viewer, the private one first."""
-    if private is None:
-        return b"" if shared is None else wire(shared)
-    if shared is None:
-        return framed(private)
-    return framed(private) + wire(shared)
+    The shared one is built once for all to whom the room has the same ``handle``.
+    """
+    frame = b""
+    if shared is not None:
+        frame = shared.frames.get(handle, b"")
+        if not frame:
+            frame = shared.frames[handle] = framed(codec.delta(handle, shared.tail))
+    return frame if private is None else framed(codec.private(handle, private)) + frame

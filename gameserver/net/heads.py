@@ -1,4 +1,4 @@
-"""The type and the first two numbers of a packed message, without unpacking the rest.
+"""The type and the first number of a packed message, without unpacking the rest.
 
 Messages that are passed on as they are have to be told apart, and no more. What comes here was
 packed by a node of ours: it is read with trust in its form, never with trust in its length.
@@ -6,32 +6,34 @@ packed by a node of ours: it is read with trust in its form, never with trust in
 
 import zlib
 
+from protocol import codec
+
 ZIP = 15
-# A type and two numbers of 9 bytes each, below the head of an array.
-HEAD_BYTES = 3 + 2 * 9
+# A type and a number of 9 bytes, below the head of an array.
+HEAD_BYTES = 3 + 9
 
 _WIDTHS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 # How many bytes say how long a value of bytes is.
 _LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 
 
-def head(payload: bytes) -> tuple[int, int, int]:
-    """Return the type and the first two fields; 0 for what is not there, or is no number.
+def head(payload: bytes) -> tuple[int, int]:
+    """Return the type and the first field; 0 for what is not there, or is no number.
 
     Of a message that was zipped, they are those of what is inside.
     """
-    kind, first, second = _read(payload)
-    if kind == ZIP:
-        return _read(_unzipped(payload))
-    return kind, first, second
+    kind, first = _read(payload)
+    return _read(_unzipped(payload)) if kind == ZIP else (kind, first)
 
 
-def _read(payload: bytes) -> tuple[int, int, int]:
-    if len(payload) < 2:
-        return 0, 0, 0
-    first, at = _number(payload, 2)
-    second, _ = _number(payload, at)
-    return payload[1], first, second
+def tail(payload: bytes) -> bytes:
+    """Return what follows the first field of a message, unzipped."""
+    whole = codec.unzipped(payload)
+    return whole[_number(whole, 2)[1] :]
+
+
+def _read(payload: bytes) -> tuple[int, int]:
+    return (payload[1], _number(payload, 2)[0]) if len(payload) >= 2 else (0, 0)
 
 
 def _number(payload: bytes, at: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What waits to be sent to one client, and what happens when it does not read.
 
 The bytes wait in the transport, so the outbox holds none itself; it knows how many there are,
-whether they move, and how far each room was written. Its policy for being full:
+whether they move, and which rooms they do not keep up with. Its policy for being full:
 
 - above ``soft_bytes`` a room's updates are dropped; once the outbox has drained, the room host
   is asked for one update in their place;
@@ -13,9 +13,7 @@ the bound is the hard limit and one message.
 
 import asyncio
 from dataclasses import dataclass
-
-from gameserver.net.frames import tick_frames
-from gameserver.runtime.viewers import SharedFrame
+from itertools import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +40,19 @@ class Outbox:
     )
 
     def __init__(self, transport: asyncio.WriteTransport, limits: OutboxLimits) -> None:
-        # By room that is seen: the last tick that was written, in full or as a delta.
+        # What each room that is seen is called here: its handle.
         self.rooms: dict[int, int] = {}
         self.written = 0
         self._transport = transport
         self._limits = limits
-        # Rooms of which updates were dropped, in the order in which that happened.
-        self._behind: dict[int, None] = {}
+        # Rooms of which updates were dropped, in the order in which that happened, and the tick
+        # up to which nothing was.
+        self._behind: dict[int, int] = {}
         # Those of them whose host has been asked to make it good. What comes before its answer
         # would leave a gap.
         self._asked: set[int] = set()
         # What had been sent when it was last seen to move, and since when it has not; None while
-        # nobody watches.
+        # nobody watches. ``written`` counts only meanwhile.
         self._sent = 0
         self._since_ns: int | None = None
         # Below the low mark the transport calls resume_writing: the moment to catch up.
@@ -84,17 +83,27 @@ class Outbox:
         """Whether a host is to be asked to make good what was dropped."""
         return bool(self._behind)
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether all that is written can just be handed to the transport."""
+        return self._since_ns is None and not self._behind and not self._asked
+
     def write(self, data: bytes) -> None:
         """Hand ``data`` to the transport, unless that has failed already."""
         if not self._transport.is_closing():
             self._transport.write(data)
             self.written += len(data)
 
-    def enter(self, room_id: int, tick: int) -> None:
-        """Take updates of this room from now on, beginning after ``tick``."""
-        self.rooms[room_id] = tick
+    def enter(self, room_id: int) -> int:
+        """Take updates of this room from now on; return what it is called here."""
         self._behind.pop(room_id, None)
         self._asked.discard(room_id)
+        handle = self.rooms.get(room_id)
+        if handle is None:
+            used = set(self.rooms.values())
+            handle = next(number for number in count() if number not in used)
+            self.rooms[room_id] = handle
+        return handle
 
     def leave(self, room_id: int) -> None:
         """Take no more updates of this room."""
@@ -102,17 +111,14 @@ class Outbox:
         self._behind.pop(room_id, None)
         self._asked.discard(room_id)
 
-    def tick_to_write(
-        self, room_id: int, tick: int, private: bytes | None, shared: SharedFrame | None
-    ) -> bytes | None:
-        """Return the frames of a room's tick, or None if they are dropped."""
+    def drops(self, room_id: int, told_tick: int) -> bool:
+        """Tell whether an update of a room is to be dropped; ``told_tick`` is the one before it."""
         if room_id in self._asked:
-            return None
+            return True
         if room_id in self._behind or self.is_over_soft:
-            self._behind[room_id] = None
-            return None
-        self.rooms[room_id] = tick
-        return tick_frames(private, shared)
+            self._behind.setdefault(room_id, told_tick)
+            return True
+        return False
 
     def take_behind(self) -> tuple[int, int] | None:
         """Return one room whose host is to be asked for what was dropped, and its closed tick.
@@ -123,9 +129,9 @@ class Outbox:
         if not self._behind or self.is_over_soft:
             return None
         room_id = next(iter(self._behind))
-        del self._behind[room_id]
+        closed_tick = self._behind.pop(room_id)
         self._asked.add(room_id)
-        return room_id, self.rooms[room_id]
+        return room_id, closed_tick
 
     def watch(self, now_ns: int) -> None:
         """Begin to watch whether the bytes that wait move."""

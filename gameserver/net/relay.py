@@ -2,8 +2,9 @@
 
 For each client and each other node that has rooms of it there is one upstream connection, on
 which this node is the client's stand-in: what the client says about those rooms goes up, what is
-shown of them comes down byte for byte. Nothing is kept here: when an upstream ends, or a room
-goes on elsewhere, the client is told that its rooms have moved, and asks for them again.
+shown of them comes down, with nothing changed but how rooms are called. Nothing is kept here: when
+an upstream ends, or a room goes on elsewhere, the client is told that its rooms have moved, and
+asks for them again.
 
 Who has which room is for the caller. A client that reads slowly is not read for, so that the
 node which has the room merges what it would send: the memory of this one does not grow.
@@ -11,16 +12,19 @@ node which has the room merges what it would send: the memory of this one does n
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
+
+from msgspec.structs import replace
 
 from gameserver.net.connection import Connection
 from gameserver.net.edge import Edge
-from gameserver.net.frames import headed
-from gameserver.net.heads import head
+from gameserver.net.frames import framed, headed
+from gameserver.net.heads import head, tail
 from gameserver.net.upstream import Upstream
 from gameserver.services.doors import Elsewhere
 from gameserver.services.refusals import Refusal
 from protocol import codec
-from protocol.messages import Command, Join, Leave, Redirect, ReplyCode, Resume, Resync
+from protocol.messages import Command, Join, Joined, Leave, Redirect, ReplyCode, Resume, Resync
 
 # A room that is on its way may be redirected by the node that had it a moment ago.
 HOPS_MAX = 4
@@ -34,8 +38,12 @@ IDLE_NS = 5_000_000_000
 RETRY_MS = 100
 
 # Types of messages, as they come down. A room's number is the first of their fields.
-SHOWN = frozenset({5, 6, 7, 8, 9, 16, 17})
+SHOWN = frozenset({5, 8, 9, 16, 17})
+# Here it is the room's handle, and a packed tail follows.
+TOLD = {6: codec.delta, 7: codec.private}
 REPLY, JOINED, LEFT, REDIRECT, BALANCE, MOVED = 3, 4, 10, 11, 12, 18
+# No room of this node has such a handle: they are counted from 0, and nobody sees so many.
+HANDLES_FROM = 128
 
 _UNAVAILABLE = Refusal(ReplyCode.UNAVAILABLE, "the room's node does not answer", RETRY_MS)
 _BUSY = Refusal(ReplyCode.BUSY, "too many nodes", RETRY_MS)
@@ -144,14 +152,28 @@ class Client:
         self.branches: dict[str, Branch] = {}
         # Rooms that are seen, and where; as many as one connection may see.
         self.rooms: dict[int, Branch] = {}
+        # What those are called here. Bounded as they are, and by joins under way.
+        self.handles: dict[int, int] = {}
 
     def branch_of(self, room_id: int) -> "Branch | None":
         """Return where a room is seen, if it is seen elsewhere."""
         branch = self.rooms.get(room_id)
         if branch is not None and room_id in self.connection.outbox.rooms:
-            del self.rooms[room_id]  # It has come here, and was joined here.
+            self.leave(room_id)  # It has come here, and was joined here.
             return None
         return branch
+
+    def enter(self, room_id: int, branch: "Branch") -> int:
+        """Note where a room is seen; return what it is called here."""
+        self.rooms[room_id] = branch
+        used = set(self.handles.values())
+        free = next(number for number in count(HANDLES_FROM) if number not in used)
+        return self.handles.setdefault(room_id, free)
+
+    def leave(self, room_id: int) -> None:
+        """Note that a room is not seen elsewhere any more."""
+        del self.rooms[room_id]
+        del self.handles[room_id]
 
 
 class Branch:
@@ -169,6 +191,8 @@ class Branch:
         self._asked: dict[int, asyncio.Future[_Ending]] = {}
         # Requests to leave without an answer. Bounded by LEAVING_MAX; more are refused.
         self._leaving: set[int] = set()
+        # Rooms by what the other node calls them. Bounded by the rooms that one connection may see.
+        self._called: dict[int, int] = {}
         self._was_idle = False
         edge.wheel.put(self, edge.clock.now_ns() + IDLE_NS)
 
@@ -198,7 +222,7 @@ class Branch:
 
     def move(self, room_id: int) -> None:
         """Tell the client to ask for a room again."""
-        del self.client.rooms[room_id]
+        self.client.leave(room_id)
         self.client.connection.send(codec.moved(room_id, "", ""))
 
     # --- From the other node.
@@ -210,19 +234,21 @@ class Branch:
 
     def take(self, payload: bytes) -> None:
         """Pass a message down, if it is for the client."""
-        kind, first, second = head(payload)
+        kind, first = head(payload)
+        if kind in TOLD:
+            room_id = self._called.get(first, 0)
+            if self._shows(room_id):
+                told = TOLD[kind](self.client.handles[room_id], tail(payload))
+                self.client.connection.write(framed(told))
+            return
         if kind in SHOWN:
             is_for_client = self._shows(first)
         elif kind == REPLY:
             is_for_client = self._settle(first, _PASSED) or self._has_left(first)
-        elif kind == JOINED:
-            is_for_client = self._settle(first, _PASSED)
-            if is_for_client:
-                self.client.rooms[second] = self
         elif kind == LEFT:
             is_for_client = self._shows(first)
             if is_for_client:
-                del self.client.rooms[first]
+                self.client.leave(first)
         else:
             is_for_client = kind == BALANCE
             self._take_other(kind, first, payload)
@@ -253,10 +279,14 @@ class Branch:
     def _take_other(self, kind: int, first: int, payload: bytes) -> None:
         if kind == MOVED and self._shows(first):
             self.move(first)
-        elif kind == REDIRECT:
+        elif kind in (REDIRECT, JOINED):
             message = codec.decode_outbound(payload)
             if isinstance(message, Redirect):
                 self._settle(first, message)
+            elif isinstance(message, Joined) and self._settle(first, _PASSED):
+                self._called[message.handle] = message.room
+                handle = self.client.enter(message.room, self)
+                self.client.connection.send(codec.joined(replace(message, handle=handle)))
 
     def _shows(self, room_id: int) -> bool:
         return self.client.branch_of(room_id) is self

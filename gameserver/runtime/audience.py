@@ -61,8 +61,11 @@ class Audience:
             for asked in opened.unanswered
         )
 
-    def enter(self, opened: OpenRoom, viewer: Viewer, seat: int, tick: int) -> None:
-        """Show a room to a viewer from now on; an older viewer of the seat is replaced."""
+    def enter(self, opened: OpenRoom, viewer: Viewer, seat: int) -> int:
+        """Show a room to a viewer from now on; return its handle.
+
+        An older viewer of the seat is replaced.
+        """
         older = opened.by_seat.get(seat) if seat != WATCHING else None
         if older is not None and older is not viewer:
             self.leave(opened, older, LeftCode.REPLACED)
@@ -73,8 +76,8 @@ class Audience:
         if seat != WATCHING:
             opened.by_seat[seat] = viewer
         self._rooms.setdefault(viewer, {})[opened] = None
-        viewer.joined(opened.row.room_id, seat, tick)
         self.note_absence(opened, viewer.account)  # Of who only watches from now on.
+        return viewer.joined(opened.row.room_id)
 
     def leave(self, opened: OpenRoom, viewer: Viewer, code: LeftCode) -> None:
         """Show a room to a viewer no more, and say why."""

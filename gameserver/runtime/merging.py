@@ -8,34 +8,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgpack
-
 from gameserver.engine.inputs import packed
 from gameserver.runtime.ring import Frames
 from protocol import codec
 
 
-def merged(room_id: int, frames: Sequence[Frames], seat: int) -> tuple[bytes | None, bytes | None]:
-    """Return one private and one shared message that stand for all of these; None for nothing."""
-    shared = [_unpacked(one.shared.payload) for one in frames if one.shared is not None]
-    private = [_unpacked(one.private[seat]) for one in frames if seat in one.private]
+def merged(frames: Sequence[Frames], seat: int) -> tuple[bytes | None, bytes | None]:
+    """Return one private and one shared tail that stand for all of these; None for nothing."""
+    shared = [codec.opened_delta_tail(one.shared) for one in frames if one.shared is not None]
+    private = [
+        codec.opened_private_tail(one.private[seat]) for one in frames if seat in one.private
+    ]
     tick = frames[-1].tick
     shared_out = private_out = None
     if shared:
-        changes = _merged_changes(message[4] for message in shared)
-        shared_out = codec.delta(room_id, shared[0][2], tick, packed(changes))
+        changes = _merged_changes(changes for _, _, changes in shared)
+        shared_out = codec.delta_tail(tick, _step(tick, *shared[0][:2]), packed(changes))
     if private:
-        changes = _merged_changes(message[4] for message in private)
-        outcomes = [outcome for message in private for outcome in message[5]]
-        private_out = codec.private(
-            room_id, private[0][2], tick, packed(changes), outcomes, shared_out is not None
+        changes = _merged_changes(changes for _, _, changes, _ in private)
+        outcomes = [outcome for *_, outcomes in private for outcome in outcomes]
+        step = _step(tick, *private[0][:2])
+        private_out = codec.private_tail(
+            tick, step, packed(changes), outcomes, shared_out is not None
         )
     return private_out, shared_out
 
 
-def _unpacked(payload: bytes) -> list[Any]:
-    message: list[Any] = msgpack.unpackb(codec.unzipped(payload))
-    return message
+def _step(tick: int, first_tick: int, first_step: int) -> int:
+    """Return how far it is from what the first one builds on."""
+    return tick - first_tick + first_step
 
 
 def _merged_changes(lists: Iterable[list[Any]]) -> list[Any]:

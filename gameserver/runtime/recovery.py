@@ -22,9 +22,8 @@ from gameserver.engine.ticking import ReplayDiverged
 from gameserver.runtime.batching import Seals, entry_identity, snapshot_identity
 from gameserver.runtime.clock import Clock
 from gameserver.runtime.metrics import Metrics
-from gameserver.runtime.ring import Frames, Ring
+from gameserver.runtime.ring import Ring
 from gameserver.runtime.snapshots import snapshot_row
-from gameserver.runtime.viewers import SharedFrame
 from gameserver.runtime.work import OpenRoom
 from persistence.interfaces import (
     INTEGER_MAX,
@@ -260,9 +259,8 @@ class Recovery:
             output = room.replay(_entry(row, self._seals))
         except ReplayDiverged as error:
             raise RecoveryFailed(f"entry {row.number}: {error}") from error
-        shared = None if output.shared is None else SharedFrame(output.shared)
-        if shared is not None or output.private:
-            ring.keep(Frames(output.tick, shared, output.private))
+        if output.shared is not None or output.private:
+            ring.keep(output.tick, output.shared, output.private)
 
 
 def _entry(row: EntryRow, seals: Seals) -> i.Entry:

@@ -72,25 +72,28 @@ class Releaser:
 
     async def _deliver(self, opened: OpenRoom, work: Work) -> None:
         output = work.output
-        private = output.private
+        room_id, private = output.room_id, output.private
+        ring, told_tick = opened.ring, opened.ring.newest_tick
         if output.shared is not None:
-            shared = SharedFrame(_compact(output.shared))
-            opened.ring.keep(Frames(output.tick, shared, private))
-            room_id, tick = output.room_id, output.tick
-            for viewer, seat in tuple(opened.viewers.items()):
-                if viewer in opened.viewers:  # It may have gone while others had their turn.
-                    viewer.deliver(room_id, tick, private.get(seat), shared)
-                    await self._count_write()
+            ring.keep(output.tick, output.shared, private)
+            shared = SharedFrame(output.shared)
+            viewers = list(opened.viewers.items())
+            while viewers:
+                some, viewers = viewers[:WRITES_PER_TURN], viewers[WRITES_PER_TURN:]
+                for viewer, seat in some:
+                    if viewer in opened.viewers:  # It may have gone while others had their turn.
+                        viewer.deliver(room_id, told_tick, private.get(seat), shared)
+                await self._count_writes(len(some))
         elif private:
-            opened.ring.keep(Frames(output.tick, None, private))
+            ring.keep(output.tick, None, private)
             for seat, frame in private.items():
                 addressee = opened.by_seat.get(seat)
                 if addressee is not None:
-                    addressee.deliver(output.room_id, output.tick, frame, None)
-                    await self._count_write()
+                    addressee.deliver(room_id, told_tick, frame, None)
+            await self._count_writes(len(private))
 
-    async def _count_write(self) -> None:
-        self._writes += 1
+    async def _count_writes(self, count: int) -> None:
+        self._writes += count
         if self._writes >= WRITES_PER_TURN:
             self._writes = 0
             await asyncio.sleep(0)
@@ -147,7 +150,7 @@ class Releaser:
             viewer.send(codec.reply_error(join.request, code, reason.name if reason else ""))
             return
         missed, why = self._missed(opened, shown)
-        self._audience.enter(opened, viewer, seat, _begins_after(shown, missed))
+        handle = self._audience.enter(opened, viewer, seat)
         row = opened.row
         viewer.send(
             codec.joined(
@@ -161,14 +164,17 @@ class Releaser:
                     highest_number=opened.highest_number(viewer.account),
                     resume=int(missed is not None),
                     reason=why,
+                    handle=handle,
                 )
             )
         )
         if missed is None:
             self._send_full(viewer, opened, shown)
         else:
+            told_tick = shown.join.closed_tick or 0
             for frames in missed:
-                viewer.deliver(row.room_id, frames.tick, frames.private.get(seat), frames.shared)
+                self._tell(viewer, row.room_id, told_tick, frames.private.get(seat), frames.shared)
+                told_tick = frames.tick
         if _tells_roster(work):
             return  # To all, and soon.
         if work.roster is None:
@@ -200,33 +206,38 @@ class Releaser:
         self._metrics.caught_up_total += 1
         room_id, closed_tick = opened.row.room_id, shown.join.closed_tick or 0
         missed = opened.ring.since(closed_tick) if closed_tick >= 0 else None
-        viewer.joined(room_id, seat, _begins_after(shown, missed))
+        viewer.joined(room_id)
         if missed is None:
             self._send_full(viewer, opened, shown)
             told = [outcome for outcome in shown.outcomes if outcome.tick > closed_tick]
             if told:  # A full state has none, and those that were missed come only once.
                 viewer.send(codec.outcomes(room_id, told))
         elif missed:
-            private, shared = merged(room_id, missed, seat)
+            self._tell(viewer, room_id, closed_tick, *merged(missed, seat))
+
+    def _tell(
+        self,
+        viewer: Viewer,
+        room_id: int,
+        told_tick: int,
+        private: bytes | None,
+        shared: bytes | None,
+    ) -> None:
+        """Send one viewer what it missed of a tick, or of several."""
+        if private is not None or shared is not None:
             frame = None if shared is None else SharedFrame(shared)
-            viewer.deliver(room_id, shown.tick, private, frame)
+            viewer.deliver(room_id, told_tick, private, frame)
 
     def _send_full(self, viewer: Viewer, opened: OpenRoom, shown: Shown) -> None:
         full = codec.full(opened.row.room_id, shown.tick, shown.public, shown.private)
-        viewer.send(_compact(full))
+        viewer.send(full)
 
     async def _tell_roster(self, opened: OpenRoom, roster: Roster) -> None:
         payload = codec.roster(opened.row.room_id, roster)
         for viewer in tuple(opened.viewers):
             if viewer in opened.viewers:  # It may have gone while others had their turn.
                 viewer.send(payload)
-                await self._count_write()
-
-
-def _begins_after(shown: Shown, missed: list[Frames] | None) -> int:
-    """Return the tick after which frames follow: those that were missed may be dropped again."""
-    closed_tick = shown.join.closed_tick
-    return shown.tick if missed is None or closed_tick is None else closed_tick
+                await self._count_writes(1)
 
 
 _REFUSED = {"ROOM_FULL": ReplyCode.ROOM_FULL, "ROOM_ENDED": ReplyCode.ROOM_ENDED}
@@ -241,8 +252,3 @@ def _outcome_name(code: int) -> str:
     if code > 0:
         return "refused"
     return {0: "accepted", -1: "failed"}.get(code, "pending")
-
-
-def _compact(payload: bytes) -> bytes:
-    """Compress what is large, once for everybody."""
-    return payload if len(payload) < codec.ZIP_BYTES_MIN else codec.zipped(payload)

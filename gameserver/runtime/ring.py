@@ -1,23 +1,30 @@
 """The last 30 seconds of a room's frames, for viewers who missed some.
 
 Bounded by age and by bytes: what falls out is gone, and who needs it gets the full state instead.
+All rooms have one, and nearly none is ever read: so a ring is one run of bytes, ticks one after
+another, and no objects that the garbage collector would have to walk through.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterator
+from struct import Struct
 from typing import NamedTuple
-
-from gameserver.runtime.viewers import SharedFrame
 
 RING_BYTES_MAX = 1024 * 1024
 
+# Of a tick: how many bytes follow, which tick, how many bytes of them are shared.
+_HEAD = Struct("<IQI")
+# Of what one seat was sent: which seat, how many bytes.
+_PRIVATE = Struct("<II")
+_NOT_SHARED = 2**32 - 1
+
 
 class Frames(NamedTuple):
-    """What one tick sent: to everybody, and to each seat."""
+    """What one tick sent: the tail of what went to everybody, and of what went to each seat."""
 
     tick: int
-    shared: SharedFrame | None
+    shared: bytes | None
     private: dict[int, bytes]
 
 
@@ -28,26 +35,27 @@ class Ring:
     replay could bring back.
     """
 
-    __slots__ = ("_bytes", "_frames", "floor_tick", "is_fresh", "ticks_max")
+    __slots__ = ("_kept", "floor_tick", "is_fresh", "newest_tick", "ticks_max")
 
     def __init__(self, floor_tick: int, ticks_max: int) -> None:
-        self._frames: deque[Frames] = deque()
-        self._bytes = 0
+        self._kept = bytearray()
         self.floor_tick = floor_tick
+        self.newest_tick = floor_tick
         self.ticks_max = ticks_max
         self.is_fresh = floor_tick > 0
 
-    def keep(self, frames: Frames) -> None:
+    def keep(self, tick: int, shared: bytes | None, private: dict[int, bytes]) -> None:
         """Add the newest tick and drop what is too old or too much."""
-        self._frames.append(frames)
-        self._bytes += _bytes_of(frames)
-        oldest_tick = frames.tick - self.ticks_max
-        while self._frames and (
-            self._frames[0].tick <= oldest_tick or self._bytes > RING_BYTES_MAX
-        ):
-            dropped = self._frames.popleft()
-            self._bytes -= _bytes_of(dropped)
-            self.floor_tick = dropped.tick
+        kept = self._kept
+        kept += _packed(tick, shared, private)
+        self.newest_tick = tick
+        oldest_tick = tick - self.ticks_max
+        while kept:
+            length, first_tick, _ = _HEAD.unpack_from(kept)
+            if first_tick > oldest_tick and len(kept) <= RING_BYTES_MAX:
+                break
+            del kept[: _HEAD.size + length]
+            self.floor_tick = first_tick
             self.is_fresh = False
 
     def reach_back(self, older: Ring) -> bool:
@@ -58,27 +66,51 @@ class Ring:
         if not self.is_fresh:
             return False
         self.is_fresh = False
-        newest_tick = self._frames[-1].tick if self._frames else self.floor_tick
-        while older._frames:
-            frames = older._frames.pop()
-            if (
-                frames.tick <= newest_tick - self.ticks_max
-                or self._bytes + _bytes_of(frames) > RING_BYTES_MAX
-            ):
-                self.floor_tick = frames.tick
-                return True
-            self._frames.appendleft(frames)
-            self._bytes += _bytes_of(frames)
         self.floor_tick = older.floor_tick
+        first = 0
+        for at, tick in older._places():
+            is_too_old = tick <= self.newest_tick - self.ticks_max
+            if is_too_old or len(self._kept) + len(older._kept) - at > RING_BYTES_MAX:
+                self.floor_tick = tick
+                first = at + _HEAD.size + _HEAD.unpack_from(older._kept, at)[0]
+        self._kept = older._kept[first:] + self._kept
         return True
 
     def since(self, closed_tick: int) -> list[Frames] | None:
         """Return the frames after ``closed_tick``, or None if some of them are gone."""
         if closed_tick < self.floor_tick:
             return None
-        return [frames for frames in self._frames if frames.tick > closed_tick]
+        return [_unpacked(self._kept, at) for at, tick in self._places() if tick > closed_tick]
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """Yield where each tick begins, and which it is."""
+        at, end = 0, len(self._kept)
+        while at < end:
+            length, tick, _ = _HEAD.unpack_from(self._kept, at)
+            yield at, tick
+            at += _HEAD.size + length
 
 
-def _bytes_of(frames: Frames) -> int:
-    shared = 0 if frames.shared is None else len(frames.shared.payload)
-    return shared + sum(map(len, frames.private.values()))
+def _packed(tick: int, shared: bytes | None, private: dict[int, bytes]) -> bytes:
+    parts = [shared or b""]
+    for seat, tail in private.items():
+        parts += (_PRIVATE.pack(seat, len(tail)), tail)
+    rest = b"".join(parts) if private else parts[0]
+    return _HEAD.pack(len(rest), tick, _NOT_SHARED if shared is None else len(shared)) + rest
+
+
+def _unpacked(kept: bytearray, at: int) -> Frames:
+    length, tick, shared_length = _HEAD.unpack_from(kept, at)
+    at += _HEAD.size
+    end = at + length
+    shared = None
+    if shared_length != _NOT_SHARED:
+        shared = bytes(kept[at : at + shared_length])
+        at += shared_length
+    private: dict[int, bytes] = {}
+    while at < end:
+        seat, tail_length = _PRIVATE.unpack_from(kept, at)
+        at += _PRIVATE.size
+        private[seat] = bytes(kept[at : at + tail_length])
+        at += tail_length
+    return Frames(tick, shared, private)

@@ -6,16 +6,17 @@ from typing import Protocol
 
 
 class SharedFrame:
-    """A message that goes to every viewer of a room as the same bytes.
+    """What a tick has changed for every viewer of a room: the tail of a Delta.
 
-    ``wire`` is the message with its framing, made once by whoever sends it first.
+    ``frames`` are the whole messages with their framing, by handle; each is made once, by whoever
+    sends it first. Nearly all viewers have the same handle.
     """
 
-    __slots__ = ("payload", "wire")
+    __slots__ = ("frames", "tail")
 
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
-        self.wire: bytes | None = None
+    def __init__(self, tail: bytes) -> None:
+        self.tail = tail
+        self.frames: dict[int, bytes] = {}
 
 
 class Viewer(Protocol):
@@ -25,18 +26,19 @@ class Viewer(Protocol):
     name: str
 
     def deliver(
-        self, room_id: int, tick: int, private: bytes | None, shared: SharedFrame | None
+        self, room_id: int, told_tick: int, private: bytes | None, shared: SharedFrame | None
     ) -> None:
-        """Send the frames of one tick, the private one first.
+        """Send the frames of one tick, the private one first: tails, which lack the handle.
 
-        A viewer that is too slow may drop them; it then asks for ``RoomHost.catch_up``.
+        A viewer that is too slow may drop them. It has then been told all up to ``told_tick``, and
+        asks for the rest with ``RoomHost.catch_up``.
         """
 
     def send(self, payload: bytes) -> None:
         """Send any other message, in order with the frames."""
 
-    def joined(self, room_id: int, seat: int, tick: int) -> None:
-        """Note that frames of this room follow, beginning after ``tick``."""
+    def joined(self, room_id: int) -> int:
+        """Note that frames of this room follow; return its handle, by which they name it."""
 
     def left(self, room_id: int) -> None:
         """Note that no more frames of this room follow."""

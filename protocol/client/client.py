@@ -32,6 +32,7 @@ from protocol.closes import CloseCode
 from protocol.messages import (
     AnyOutbound,
     Balance,
+    Change,
     Deferred,
     Delta,
     Full,
@@ -313,6 +314,7 @@ class Client:
             else:
                 self.counters.resumed_full += 1
         self._release(room, but=link)
+        link.handles[message.handle] = message.room
         room.take_joined(message, link)
 
     def _take_answer(self, link: Link, message: Reply | Redirect) -> None:
@@ -361,7 +363,9 @@ class Client:
 
 def _in_room(take: Callable[[ClientRoom, Any], None]) -> Callable[[Client, Link, Any], None]:
     def take_in_room(client: Client, link: Link, message: Any) -> None:
-        room = client.rooms.get(message.room)
+        is_change = isinstance(message, Change)
+        room_id = link.handles.get(message.handle, 0) if is_change else message.room
+        room = client.rooms.get(room_id)
         if room is None or room.link is not link:
             # It was left on this side, or found elsewhere, while the message was on its way.
             client.counters.strays += 1

@@ -49,6 +49,7 @@ class Link:
     def __init__(self, url: str, owner: Owner, options: Options, counters: Counters) -> None:
         self.url = url
         self.requests = Requests(self.post)
+        self.handles: dict[int, int] = {}  # Rooms by what the server calls them on this connection.
         self.is_open = False
         self.was_open = False  # Ever: a server that let us in may also send us away for good.
         self.was_steady = False
@@ -126,6 +127,7 @@ class Link:
     def _take(self, message: AnyOutbound) -> None:
         if isinstance(message, Welcome):
             self.is_open = self.was_open = True
+            self.handles = {}
             self._opened_ns = self._options.now_ns()
             self._settled.set()
         self._owner.take(self, message)

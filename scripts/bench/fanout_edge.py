@@ -23,7 +23,7 @@ import uvloop
 
 from gameserver.net.connection import Connection
 from gameserver.net.edge import WHEEL_SLOT_NS, Edge, EdgeLimits
-from gameserver.net.frames import wire
+from gameserver.net.frames import tick_frames
 from gameserver.net.limits import Admission, AdmissionLimits
 from gameserver.net.listener import Listener
 from gameserver.net.outbox import OutboxLimits
@@ -36,7 +36,7 @@ from gameserver.runtime.viewers import SharedFrame
 from protocol import codec
 from protocol.messages import AnyInbound
 
-ROOM, SEAT = 1, 0
+ROOM, HANDLE = 1, 0
 WAYS = ("edge", "write", "send")
 SECOND_NS = 1_000_000_000
 
@@ -55,7 +55,7 @@ class Everybody:
         """Welcome whoever it is."""
         account = len(self.present) + 1
         connection.welcome(account, "", codec.welcome(account, "", "", 0))
-        connection.joined(ROOM, SEAT, self.tick)
+        connection.joined(ROOM)
         self.present[connection] = None
         if len(self.present) == self._expected:
             self.complete.set()
@@ -65,7 +65,7 @@ class Everybody:
 
     def catch_up(self, connection: Connection, room_id: int, closed_tick: int) -> None:
         """Go on with the present for who was too slow."""
-        connection.joined(ROOM, SEAT, self.tick)
+        connection.joined(ROOM)
 
     def drained(self, connection: Connection) -> None:
         """There is nothing else to send."""
@@ -131,9 +131,9 @@ async def beat(everybody: Everybody, payload: bytes, interval_s: float, way: str
         for first in range(0, count, WRITES_PER_TURN):
             turn = slice(first, first + WRITES_PER_TURN)
             for connection in connections[turn]:
-                connection.deliver(ROOM, everybody.tick, None, shared)
+                connection.deliver(ROOM, everybody.tick - 1, None, shared)
             for send in sends[turn]:
-                send(wire(shared))
+                send(tick_frames(HANDLE, None, shared))
             await asyncio.sleep(0)
         due_s += interval_s
         # At saturation there is nothing to wait for, but sockets get their turn.

@@ -27,8 +27,9 @@ class Nobody:
     def send(self, payload: bytes) -> None:
         """Take a message."""
 
-    def joined(self, *_: object) -> None:
+    def joined(self, *_: object) -> int:
         """Note that a room is shown."""
+        return 0
 
     def left(self, room_id: int) -> None:
         """Note that a room is shown no more."""

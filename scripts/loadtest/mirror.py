@@ -48,22 +48,22 @@ class Mirror:
         self.shared_tick = self.private_tick = self.closed_tick = tick
 
     def take_delta(self, message: Message) -> bool:
-        """Take (6, room, base, tick, changes) in; tell whether it builds on what is here."""
-        tick = message[3]
+        """Take (6, handle, tick, step, changes) in; tell whether it builds on what is here."""
+        tick = message[2]
         if tick <= self.shared_tick:
             return True
-        if message[2] > self.shared_tick:
+        if tick - message[3] > self.shared_tick:
             return False
         self.change(message[4])
         self.shared_tick = self.closed_tick = tick
         return True
 
     def take_private(self, message: Message) -> bool:
-        """Take (7, room, base, tick, changes, outcomes, more) in, likewise."""
-        tick = message[3]
+        """Take (7, handle, tick, step, changes, outcomes, more) in, likewise."""
+        tick = message[2]
         if tick <= self.private_tick:
             return True
-        if message[2] > self.private_tick:
+        if tick - message[3] > self.private_tick:
             return False
         self.change(message[4])
         self.private_tick = tick

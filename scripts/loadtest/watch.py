@@ -38,7 +38,7 @@ class Watch:
     """The eyes of one bot. ``view`` returns the client's own view of a room, if it has one."""
 
     __slots__ = (
-        *("_rooms", "_suspects", "_tally", "_unbroken", "_view", "_who"),
+        *("_handles", "_rooms", "_suspects", "_tally", "_unbroken", "_view", "_who"),
         *("changed_ns", "changed_tick", "full_came"),
     )
 
@@ -47,6 +47,7 @@ class Watch:
         self._tally = tally
         self._view = view
         self._rooms: dict[int, Mirror] = {}
+        self._handles: dict[int, int] = {}  # Which room frames speak of.
         # Rooms of which nothing was missed since their last full state.
         self._unbroken: set[int] = set()
         self._suspects: dict[int, Suspect] = {}
@@ -83,7 +84,7 @@ class Watch:
     # --- One handler for each kind.
 
     def _take_frame(self, message: Message, kind: int) -> None:
-        room_id, tick = message[1], message[3]
+        room_id, tick = self._handles.get(message[1], 0), message[2]
         mirror = self._rooms.get(room_id)
         if mirror is None:
             return
@@ -121,6 +122,7 @@ class Watch:
 
     def _take_joined(self, message: Message) -> None:
         room_id, is_gapless, reason = message[2], message[8], message[9]
+        self._handles[message[10]] = room_id
         if is_gapless and room_id in self._rooms:
             self._unbroken.add(room_id)
         elif reason:
@@ -161,14 +163,14 @@ class Watch:
         if suspect is None:
             return
         mirror = suspect.mirror
-        if message[3] <= suspect.tick:  # A frame of the full state's own tick, coming after it.
+        if message[2] <= suspect.tick:  # A frame of the full state's own tick, coming after it.
             try:
                 mirror.take_delta(message) if kind == DELTA else mirror.take_private(message)
             except MirrorBroken as error:
                 del self._suspects[room_id]
                 self._broken(room_id, str(error))
         elif kind == DELTA:
-            self._judge(room_id, suspect, missed=message[2] > mirror.shared_tick)
+            self._judge(room_id, suspect, missed=message[2] - message[3] > mirror.shared_tick)
 
     def _judge(self, room_id: int, suspect: Suspect, *, missed: bool) -> None:
         del self._suspects[room_id]

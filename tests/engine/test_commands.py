@@ -61,7 +61,7 @@ def test_a_refused_or_failing_command_leaves_no_trace_but_its_outcome(
     out = play.last
     assert (out.shared, out.effects, out.pending) == (None, [], [])
     assert list(out.private) == [seat]
-    message = codec.decode_outbound(out.private[seat])
+    message = codec.decode_outbound(codec.private(0, out.private[seat]))
     assert isinstance(message, Private)
     assert message.changes == []
     kind = (1, 100, "TOLD_TO", "then") if then is Then.REFUSE else (2, 0, "FAILED", "")

@@ -131,7 +131,7 @@ def test_a_record_that_comes_and_goes_within_a_tick_is_told_to_nobody() -> None:
     assert play.command(0, Act(steps=steps)) is None
     assert play.last.shared is None
     assert all(len(play.watchers[seat].frames) <= told[seat] + 1 for seat in told)
-    private = codec.decode_outbound(play.last.private[0])
+    private = codec.decode_outbound(codec.private(0, play.last.private[0]))
     assert isinstance(private, Private)
     assert private.changes == []
     play.check_views()
@@ -141,8 +141,8 @@ def test_the_private_frame_says_of_which_new_record_it_speaks() -> None:
     play = seated()
     assert play.command(0, Act(steps=((SHELF, 0, 1), (ITEM, 0, 2)))) is None
     shelf = play.state.stalls[0].shelves[1]
-    private = codec.decode_outbound(play.last.private[shelf.seat])
-    shared = codec.decode_outbound(play.last.shared or b"")
+    private = codec.decode_outbound(codec.private(0, play.last.private[shelf.seat]))
+    shared = codec.decode_outbound(codec.delta(0, play.last.shared or b""))
     assert isinstance(private, Private)
     assert isinstance(shared, Delta)
     stall = play.state.stalls[0].record_number
@@ -157,7 +157,7 @@ def test_of_several_writes_in_a_tick_only_the_last_value_is_told() -> None:
     play.submit(0, Act(steps=((0, 0, 1), (0, 0, 2))))
     play.submit(1, Act(steps=((0, 0, 3), (0, 2, 9))))
     play.tick()
-    shared = codec.decode_outbound(play.last.shared or b"")
+    shared = codec.decode_outbound(codec.delta(0, play.last.shared or b""))
     assert isinstance(shared, Delta)
     assert shared.changes == [2, 1, 3, 2, 3, "text 9"]
 
@@ -212,7 +212,7 @@ def _check_chain(frames: list[bytes]) -> None:
     messages = [codec.decode_outbound(frame) for frame in frames]
     for kind in (Private, Delta):
         chain = [message for message in messages if isinstance(message, kind)]
-        assert all(one.tick == then.base for one, then in pairwise(chain))
+        assert all(one.tick == then.tick - then.step for one, then in pairwise(chain))
 
 
 @settings(max_examples=50)
@@ -228,8 +228,8 @@ def test_seats_of_one_group_whose_last_frames_differ_get_different_bases() -> No
     play = seated()
     play.command(0, Act())
     play.command(1, Act(steps=((DEAL, 4, 0b0111),)))
-    bases = [codec.decode_outbound(play.last.private[seat]) for seat in (0, 2)]
-    assert [base.base for base in bases if isinstance(base, Private)] == [play.now - 1, 4]
+    bases = [codec.decode_outbound(codec.private(0, play.last.private[seat])) for seat in (0, 2)]
+    assert [one.tick - one.step for one in bases if isinstance(one, Private)] == [play.now - 1, 4]
     play.command(1, Act(steps=((DEAL, 4, 0b0111),)))
     assert play.last.private[0] is play.last.private[2]  # Now they are the same.
     for watcher in play.watchers.values():

@@ -24,7 +24,7 @@ def _told(play: Play[Toy], seat: int) -> list[tuple[int, int, int, str]]:
     """Return what a seat was told by the last tick: (number, tick, kind, name) each."""
     told = [outcome for echoed, outcome in play.last.echoes if echoed == seat]
     if seat in play.last.private:
-        message = codec.decode_outbound(play.last.private[seat])
+        message = codec.decode_outbound(codec.private(0, play.last.private[seat]))
         assert isinstance(message, Private)
         told = [Outcome(*_fields(one)) for one in message.outcomes] + told
     return [(one.number, one.tick, one.kind, one.name) for one in told]

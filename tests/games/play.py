@@ -37,6 +37,7 @@ from protocol.messages import Delta, Full, Private
 from protocol.view import Applied, View
 from tests.games.wallet import Wallet
 
+HANDLE = 0
 ROOM_ID = 4_242_424_242
 ROOM_SEED = bytes(range(32))
 WALL_MS = 1_700_000_000_000
@@ -368,11 +369,11 @@ class Play(Generic[S]):
         """Release frames and outcomes: the tick is durable."""
         for seat, watcher in self.watchers.items():
             if seat is not None and seat in out.private:
-                watcher.receive(out.private[seat])
+                watcher.receive(codec.private(HANDLE, out.private[seat]))
             if out.shared is not None:
-                watcher.receive(out.shared)
-        for seat, payload in out.private.items():
-            message = codec.decode_outbound(payload)
+                watcher.receive(codec.delta(HANDLE, out.shared))
+        for seat, tail in out.private.items():
+            message = codec.decode_outbound(codec.private(HANDLE, tail))
             assert isinstance(message, Private)
             assert message.more is (out.shared is not None)
             for told in message.outcomes:

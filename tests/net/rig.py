@@ -94,11 +94,14 @@ class FakeHost:
         if not (watch or is_seated) and len(sitting) >= TinyGame.seats_max:
             return Refusal(ReplyCode.ROOM_FULL)
         sitting.append(viewer)
-        viewer.joined(row.room_id, 0, closed_tick or 0)
+        handle = viewer.joined(row.room_id)
         seat = -1 if watch else len(sitting)
         viewer.send(
             codec.joined(
-                Joined(request, row.room_id, row.code, row.game, row.rules_version, seat, 0, 0, "")
+                Joined(
+                    *(request, row.room_id, row.code, row.game, row.rules_version, seat),
+                    *(0, 0, "", handle),
+                )
             )
         )
         viewer.send(codec.full(row.room_id, closed_tick or 0, b"\x90", b"\x90"))
@@ -138,9 +141,10 @@ class FakeHost:
 
     def show_again(self, room_id: int, viewer: Viewer, closed_tick: int) -> None:
         """Answer a viewer that fell behind, with an update since its closed tick."""
-        viewer.joined(room_id, 1, closed_tick)
-        shared = SharedFrame(codec.delta(room_id, closed_tick, self.now_tick, b"\x90"))
-        viewer.deliver(room_id, self.now_tick, None, shared)
+        viewer.joined(room_id)
+        step = self.now_tick - closed_tick
+        shared = SharedFrame(codec.delta_tail(self.now_tick, step, b"\x90"))
+        viewer.deliver(room_id, closed_tick, None, shared)
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
         viewers = self.viewers.get(room_id)
@@ -168,9 +172,9 @@ class FakeHost:
     def tick(self, room_id: int, tick: int, changes: bytes = b"\x90") -> None:
         """Send one tick's delta to everybody in the room."""
         self.now_tick = tick
-        shared = SharedFrame(codec.delta(room_id, tick - 1, tick, changes))
+        shared = SharedFrame(codec.delta_tail(tick, 1, changes))
         for viewer in list(self.viewers[room_id]):
-            viewer.deliver(room_id, tick, None, shared)
+            viewer.deliver(room_id, tick - 1, None, shared)
 
 
 class Storage(MemoryStore):

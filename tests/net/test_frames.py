@@ -6,7 +6,7 @@ import pytest
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
-from gameserver.net.frames import framed, tick_frames, wire
+from gameserver.net.frames import framed, tick_frames
 from gameserver.runtime.viewers import SharedFrame
 from protocol import codec
 from protocol.messages import Full
@@ -37,14 +37,22 @@ def test_a_large_payload_is_compressed_and_a_second_time_it_is_not() -> None:
 
 
 def test_a_shared_frame_is_built_once() -> None:
-    shared = SharedFrame(codec.delta(1, 2, 3, b"\x90"))
-    assert wire(shared) is wire(shared)
+    shared = SharedFrame(codec.delta_tail(3, 1, b"\x90"))
+    assert tick_frames(0, None, shared) is tick_frames(0, None, shared)
+    assert read(tick_frames(0, None, shared)) == [codec.delta(0, shared.tail)]
+
+
+def test_a_room_that_has_another_handle_has_another_frame() -> None:
+    shared = SharedFrame(codec.delta_tail(3, 1, b"\x90"))
+    for handle in (0, 63, 128, 0):
+        assert read(tick_frames(handle, None, shared)) == [codec.delta(handle, shared.tail)]
 
 
 def test_the_private_frame_of_a_tick_goes_first() -> None:
-    shared = SharedFrame(codec.delta(1, 2, 3, b"\x90"))
-    private = codec.private(1, 2, 3, b"\x90", [], True)
-    assert read(tick_frames(private, shared)) == [private, shared.payload]
-    assert read(tick_frames(private, None)) == [private]
-    assert read(tick_frames(None, shared)) == [shared.payload]
-    assert tick_frames(None, None) == b""
+    shared = SharedFrame(codec.delta_tail(3, 1, b"\x90"))
+    tail = codec.private_tail(3, 1, b"\x90", [], True)
+    delta, private = codec.delta(7, shared.tail), codec.private(7, tail)
+    assert read(tick_frames(7, tail, shared)) == [private, delta]
+    assert read(tick_frames(7, tail, None)) == [private]
+    assert read(tick_frames(7, None, shared)) == [delta]
+    assert tick_frames(7, None, None) == b""

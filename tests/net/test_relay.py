@@ -8,9 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from gameserver.net.dispatch import Services
-from gameserver.net.relay import IDLE_NS, LEAVING_MAX, UPSTREAMS_PER_CLIENT_MAX, Relay
+from gameserver.net.relay import (
+    HANDLES_FROM,
+    IDLE_NS,
+    LEAVING_MAX,
+    UPSTREAMS_PER_CLIENT_MAX,
+    Relay,
+)
 from gameserver.net.server import Inside, NetServer
 from gameserver.net.upstream import OPEN_S, RELAY
 from gameserver.runtime.cluster import Place
@@ -151,7 +158,7 @@ async def test_a_room_of_another_node_is_joined_and_seen(near: Near, far: Rig) -
     ann = await near.player("ann")
     await enter(ann, room_id)
     far.host.tick(room_id, 1)
-    assert await read(ann) == Delta(room_id, 0, 1, [])
+    assert await read(ann) == Delta(HANDLES_FROM, 1, 1, [])
     ann.send(Command(room_id, 1, packed([1, 5])))
     await far.until(lambda: bool(far.host.commands))
     assert far.host.commands == [(room_id, ann.account, 1, bytes(packed([1, 5])))]
@@ -184,14 +191,16 @@ async def test_a_refusal_of_the_other_node_is_passed_on(near: Near, far: Rig) ->
     assert near.relay.rooms(near.connection(ann.account)) == 0
 
 
-async def test_frames_come_down_byte_for_byte(near: Near, far: Rig) -> None:
+async def test_frames_come_down_as_they_are_but_for_the_handle(near: Near, far: Rig) -> None:
     room_id = await far.room()
     ann, direct = await near.player("ann"), await far.player("direct")
     await enter(ann, room_id)
     await enter(direct, room_id)
     for changes in (b"\x90", packed([1, 2, bytes(5_000)]), packed([1, 2, os.urandom(70_000)])):
         far.host.tick(room_id, 1, bytes(changes))
-        assert await ann.read_frame() == await direct.read_frame()
+        told, expected = await read(ann), await read(direct)
+        assert isinstance(expected, Delta)
+        assert told == replace(expected, handle=HANDLES_FROM)
 
 
 async def test_one_upstream_carries_all_rooms_of_one_client_at_one_node(
@@ -222,7 +231,7 @@ async def test_what_is_between_the_nodes_stays_between_them(near: Near, far: Rig
     urls = [f"ws://node-{number}.example:7350/ws" for number in range(64)]
     at_far.send(codec.nodes(urls))
     at_far.send(codec.reply_ok(99, ()))
-    at_far.send(codec.joined(Joined(99, room_id + 1, "", "tiny", 1, 1, 0, 0, "")))
+    at_far.send(codec.joined(Joined(99, room_id + 1, "", "tiny", 1, 1, 0, 0, "", 0)))
     at_far.send(codec.full(room_id + 1, 1, b"\x90", b"\x90"))
     at_far.send(codec.left(room_id + 1, LeftCode.LEFT))
     at_far.send(codec.moved(room_id + 1, "", ""))
@@ -250,7 +259,7 @@ async def test_rooms_elsewhere_count_as_rooms_of_the_connection(far: Rig) -> Non
         room_id = await far.room()
         await enter(ann, room_id)
         for number in range(most - 1):
-            at_near.joined(10**15 + number, 0, 0)
+            at_near.joined(10**15 + number)
         ann.send(Join(2, JoinBy.ID, room_id, False))
         assert (await refusal(ann, 2)).name == "TOO_MANY_ROOMS"
 
@@ -360,7 +369,7 @@ async def test_a_room_that_another_node_has_by_now_is_moved_although_its_old_nod
     assert await read(ann) == Moved(moving, "", "")
     far.host.tick(moving, 1)  # It has woken up, and does not know yet.
     far.host.tick(staying, 1)
-    assert await read(ann) == Delta(staying, 0, 1, [])
+    assert await read(ann) == Delta(HANDLES_FROM + 1, 1, 1, [])
     assert near.relay.rooms(near.connection(ann.account)) == 1
 
 
@@ -574,7 +583,7 @@ async def test_a_client_that_does_not_read_is_not_read_for(far: Rig) -> None:
         while seen < tick:
             message = await read(slow)
             assert isinstance(message, Delta), message
-            assert message.base <= seen
+            assert message.tick - message.step <= seen
             seen = message.tick
         assert near.server.edge.counters.closes == {}
         assert near.server.edge.counters.merges == 0

@@ -178,7 +178,7 @@ async def test_a_tick_is_framed_once_for_all_and_a_private_frame_goes_first(rig:
     for peer in peers:
         delta = await peer.message()
         assert isinstance(delta, Delta)
-        assert (delta.base, delta.tick, delta.changes[2]) == (4, 5, "x" * 3000)
+        assert (delta.tick - delta.step, delta.tick, delta.changes[2]) == (4, 5, "x" * 3000)
     assert rig.server.edge.counters.frames_out == 2 * 4
 
 

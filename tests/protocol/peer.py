@@ -131,6 +131,7 @@ class ToyRoom:
     def __init__(self, room_id: int, code: str, remembers: int) -> None:
         self.id = room_id
         self.code = code
+        self.handle = room_id % 7  # The same on every connection, and of each room another.
         self.tick = FIRST_TICK
         self.total = 0
         self.mine: dict[int, int] = {}
@@ -192,12 +193,15 @@ class ToyRoom:
 
     def _shared(self) -> bytes:
         base, self.shared_tick = self.shared_tick, self.tick
-        return codec.delta(self.id, base, self.tick, packed([GAME, TOTAL, self.total]))
+        changes = packed([GAME, TOTAL, self.total])
+        return codec.delta(self.handle, codec.delta_tail(self.tick, self.tick - base, changes))
 
     def _publish(self, seat: int, changes: list[Any], outcome: OutcomeRow, shared: bytes) -> None:
         base = self.private_ticks.get(seat, FIRST_TICK)
         more = bool(shared)
-        private = codec.private(self.id, base, self.tick, packed(changes), [outcome], more)
+        step = self.tick - base
+        tail = codec.private_tail(self.tick, step, packed(changes), [outcome], more)
+        private = codec.private(self.handle, tail)
         self.private_ticks[seat] = self.tick
         self._remember(seat, private, shared)
         self._show(seat, private, shared)
@@ -319,7 +323,8 @@ class ToyServer:
         missed = None if closed_tick is None else room.missed(seat, closed_tick)
         gapless = missed is not None
         reason = "" if gapless or closed_tick is None else "TOO_OLD"
-        head = Joined(request, room.id, room.code, "toy", 1, seat, highest, int(gapless), reason)
+        row = (request, room.id, room.code, "toy", 1)
+        head = Joined(*row, seat, highest, int(gapless), reason, room.handle)
         side.send(codec.joined(head))
         for payload in [room.full(seat)] if missed is None else missed:
             side.send(payload)

@@ -10,6 +10,7 @@ from protocol.messages import INT_MAX, AnyInbound, AnyOutbound, JoinBy
 
 ids = st.integers(1, INT_MAX)
 ticks = st.integers(0, INT_MAX)
+handles = st.integers(0, 300)
 signed = st.integers(-INT_MAX, INT_MAX)
 requests = st.integers(0, 2**31)
 codes = st.integers(0, 2**31)
@@ -66,13 +67,13 @@ outbound: st.SearchStrategy[AnyOutbound] = st.one_of(
     st.builds(
         messages.Joined,
         *(requests, ids, texts, texts, codes),
-        *(st.integers(-1, 100), ticks, st.integers(0, 1), texts),
+        *(st.integers(-1, 100), ticks, st.integers(0, 1), texts, handles),
     ),
     st.builds(messages.Full, ids, ticks, changes, changes),
-    st.builds(messages.Delta, ids, ticks, ticks, changes),
+    st.builds(messages.Delta, handles, ticks, ticks, changes),
     st.builds(
         messages.Private,
-        *(ids, ticks, ticks, changes, st.lists(outcomes, max_size=3), st.booleans()),
+        *(handles, ticks, ticks, changes, st.lists(outcomes, max_size=3), st.booleans()),
     ),
     st.builds(messages.Deferred, ids, ids, codes, retries),
     st.builds(messages.Roster, ids, st.lists(sitters, max_size=4)),
@@ -104,10 +105,10 @@ ONE_OF_EACH_OUTBOUND: tuple[AnyOutbound, ...] = (
     messages.Welcome(1, 9, "ann", "token", 1000, 50),
     messages.ServerPong(7, 1000),
     messages.Reply(1, 0, Raw(codec.packed([]))),
-    messages.Joined(2, 5, "ABCDEF", "keno", 1, 0, 0, 0, ""),
+    messages.Joined(2, 5, "ABCDEF", "keno", 1, 0, 0, 0, "", 3),
     messages.Full(5, 10, [2, 1, 3], []),
-    messages.Delta(5, 10, 11, [2, 1, 4]),
-    messages.Private(5, 10, 12, [], [messages.Outcome(1, 12, 0, 0, "", "")], False),
+    messages.Delta(3, 11, 1, [2, 1, 4]),
+    messages.Private(3, 12, 2, [], [messages.Outcome(1, 12, 0, 0, "", "")], False),
     messages.Deferred(5, 2, 2, 100),
     messages.Roster(5, [messages.Sitter(0, 9, "ann")]),
     messages.Left(5, 1, "LEFT"),

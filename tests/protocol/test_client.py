@@ -364,7 +364,8 @@ async def test_a_desync_is_counted_and_mended_by_the_full_state() -> None:
     async with client_of(server) as client:
         room = await client.join(code="ABCDEF")
         toy = server.rooms[5]
-        server.sides[-1].send(codec.delta(5, toy.tick, toy.tick + 1, packed([77, 1, 1])))
+        tail = codec.delta_tail(toy.tick + 1, 1, packed([77, 1, 1]))
+        server.sides[-1].send(codec.delta(toy.handle, tail))
         toy.tick += 1
         toy.shared_tick += 1
         toy.advance()
@@ -487,7 +488,7 @@ async def test_messages_for_what_is_over_are_counted_and_ignored() -> None:
     server = ToyServer()
     async with client_of(server) as client:
         side = server.sides[-1]
-        side.send(codec.delta(8, 1, 2, codec.CHANGES_NONE))
+        side.send(codec.delta(8, codec.delta_tail(2, 1, codec.CHANGES_NONE)))
         side.send(codec.deferred(8, 1, DeferralCode.BUSY, 1))
         side.send(codec.reply_ok(99, None))
         side.send(codec.left(8, LeftCode.ENDED))

@@ -85,18 +85,21 @@ PACKED: list[tuple[bytes, AnyOutbound]] = [
         messages.Reply(4, 15, msgspec.Raw(pack(["BUSY", "later", 250]))),
     ),
     (
-        codec.joined(messages.Joined(1, 2**50, "ABCDEF", "keno", 1, -1, 7, 1, "")),
-        messages.Joined(1, 2**50, "ABCDEF", "keno", 1, -1, 7, 1, ""),
+        codec.joined(messages.Joined(1, 2**50, "ABCDEF", "keno", 1, -1, 7, 1, "", 0)),
+        messages.Joined(1, 2**50, "ABCDEF", "keno", 1, -1, 7, 1, "", 0),
     ),
     (codec.full(2**50, 10, pack(CHANGES), pack([])), messages.Full(2**50, 10, CHANGES, [])),
-    (codec.delta(2**50, 0, 70000, pack(CHANGES)), messages.Delta(2**50, 0, 70000, CHANGES)),
     (
-        codec.private(5, 1, 200, codec.CHANGES_NONE, OUTCOMES, True),
-        messages.Private(5, 1, 200, [], [messages.Outcome(*one) for one in OUTCOMES], True),
+        codec.delta(63, codec.delta_tail(70000, 1, pack(CHANGES))),
+        messages.Delta(63, 70000, 1, CHANGES),
     ),
     (
-        codec.private(5, 1, 200, pack(CHANGES), [], False),
-        messages.Private(5, 1, 200, CHANGES, [], False),
+        codec.private(0, codec.private_tail(200, 199, codec.CHANGES_NONE, OUTCOMES, True)),
+        messages.Private(0, 200, 199, [], [messages.Outcome(*one) for one in OUTCOMES], True),
+    ),
+    (
+        codec.private(128, codec.private_tail(200, 1, pack(CHANGES), [], False)),
+        messages.Private(128, 200, 1, CHANGES, [], False),
     ),
     (
         codec.deferred(5, 3, messages.DeferralCode.RATE_LIMITED, 100),

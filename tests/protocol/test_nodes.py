@@ -600,7 +600,9 @@ async def test_what_an_old_owner_still_says_of_a_room_is_ignored() -> None:
         cluster.move(5, B)
         await room.command([1, 5])
         strays = client.counters.strays
-        side.send(codec.delta(5, room.view.shared_tick, 999, codec.packed([GAME, TOTAL, 77])))
+        step = 999 - room.view.shared_tick
+        tail = codec.delta_tail(999, step, codec.packed([GAME, TOTAL, 77]))
+        side.send(codec.delta(5, tail))
         side.send(codec.invalid(5, 2, InvalidCode.NOT_IN_ROOM))
         side.send(codec.left(5, LeftCode.REMOVED))
         side.send(codec.moved(5, C, ""))

@@ -254,7 +254,7 @@ async def test_a_broken_view_is_not_resumed_but_joined_anew() -> None:
     async with client_of(server) as client:
         room = await client.join(code="ABCDEF")
         server.faults[Resync, 0] = "before"
-        server.sides[-1].send(codec.delta(5, 100, 101, codec.packed([77, 1, 1])))
+        server.sides[-1].send(codec.delta(5, codec.delta_tail(101, 1, codec.packed([77, 1, 1]))))
         await asyncio.sleep(1)
         assert (await room.command([1, 5])).accepted
         assert client.counters.desyncs == 1

@@ -82,11 +82,11 @@ class Model:
         frames: list[Delta | Private] = []
         if private:
             frames.append(
-                Private(ROOM, self.private_tick, self.tick, private, [], more=bool(public))
+                Private(0, self.tick, self.tick - self.private_tick, private, [], more=bool(public))
             )
             self.private_tick = self.tick
         if public:
-            frames.append(Delta(ROOM, self.shared_tick, self.tick, public))
+            frames.append(Delta(0, self.tick, self.tick - self.shared_tick, public))
             self.shared_tick = self.tick
         return frames
 
@@ -181,8 +181,8 @@ def test_a_lost_frame_is_noticed_by_the_next_of_its_kind_and_mended_by_a_full_st
 def test_an_empty_view_takes_nothing_but_a_full_state() -> None:
     view = View()
     assert view.closed_tick is None
-    assert isinstance(view.apply(Delta(ROOM, 0, 1, [1, 1, 1])), Gap)
-    assert isinstance(view.apply(Private(ROOM, 0, 1, [], [], False)), Gap)
+    assert isinstance(view.apply(Delta(0, 1, 1, [1, 1, 1])), Gap)
+    assert isinstance(view.apply(Private(0, 1, 1, [], [], False)), Gap)
     assert view.records == {}
 
 
@@ -197,33 +197,33 @@ def test_records_1_and_2_are_there_though_nothing_says_that_they_appear() -> Non
 def test_the_closed_tick_is_that_of_the_last_frame_of_a_tick() -> None:
     view = view_of(Full(ROOM, 7, [], []))
     assert view.closed_tick == 7
-    applied = view.apply(Private(ROOM, 7, 8, [2, 1, 1], [], more=True))
+    applied = view.apply(Private(0, 8, 1, [2, 1, 1], [], more=True))
     assert isinstance(applied, Applied)
     assert not applied.closes
     assert view.closed_tick == 7
-    applied = view.apply(Delta(ROOM, 3, 8, [2, 2, 2]))
+    applied = view.apply(Delta(0, 8, 5, [2, 2, 2]))
     assert isinstance(applied, Applied)
     assert applied.closes
     assert view.closed_tick == 8
-    view.apply(Private(ROOM, 8, 10, [2, 1, 2], [], more=False))
+    view.apply(Private(0, 10, 2, [2, 1, 2], [], more=False))
     assert (view.closed_tick, view.shared_tick, view.private_tick) == (10, 8, 10)
 
 
 def test_after_a_private_frame_that_was_not_closed_the_tick_is_taken_again() -> None:
     view = view_of(Full(ROOM, 7, [], []))
-    view.apply(Private(ROOM, 7, 8, [2, 1, 1], [], more=True))
+    view.apply(Private(0, 8, 1, [2, 1, 1], [], more=True))
     # The connection broke here; resumed from closed tick 7, the server sends tick 8 again.
     assert view.closed_tick == 7
-    view.apply(Private(ROOM, 7, 8, [2, 1, 1], [], more=True))
-    view.apply(Delta(ROOM, 7, 8, [2, 2, 2]))
+    view.apply(Private(0, 8, 1, [2, 1, 1], [], more=True))
+    view.apply(Delta(0, 8, 1, [2, 2, 2]))
     assert view.closed_tick == 8
     assert view.records[2] == {1: 1, 2: 2}
 
 
 def test_a_record_may_appear_in_the_private_and_in_the_shared_frame() -> None:
     view = view_of(Full(ROOM, 7, [], []))
-    view.apply(Private(ROOM, 7, 8, [3, 0, [2, 4, "ann"], 3, 9, 1], [], more=True))
-    view.apply(Delta(ROOM, 7, 8, [3, 0, [2, 4, "ann"], 3, 1, [1, [2]]]))
+    view.apply(Private(0, 8, 1, [3, 0, [2, 4, "ann"], 3, 9, 1], [], more=True))
+    view.apply(Delta(0, 8, 1, [3, 0, [2, 4, "ann"], 3, 1, [1, [2]]]))
     assert view.records[3] == {9: 1, 1: (1, (2,))}
     assert view.places[3] == Place(2, 4, "ann")
     assert dict(view.children(2, 4)) == {"ann": 3}
@@ -232,7 +232,7 @@ def test_a_record_may_appear_in_the_private_and_in_the_shared_frame() -> None:
 def test_gone_takes_everything_below_with_it() -> None:
     appear = [3, 0, [2, 4, 1], 4, 0, [3, 4, 1], 5, 0, [4, 4, 1], 6, 0, [2, 4, 2]]
     view = view_of(Full(ROOM, 7, appear, []))
-    view.apply(Delta(ROOM, 7, 8, [3, 0, None, 5, 0, None]))
+    view.apply(Delta(0, 8, 1, [3, 0, None, 5, 0, None]))
     assert sorted(view.records) == [1, 2, 6]
     assert dict(view.children(2, 4)) == {2: 6}
     assert view.places == {6: Place(2, 4, 2)}
@@ -240,9 +240,9 @@ def test_gone_takes_everything_below_with_it() -> None:
 
 def test_a_new_record_may_take_the_key_of_one_that_goes_in_the_same_tick() -> None:
     view = view_of(Full(ROOM, 7, [3, 0, [2, 4, 1]], []))
-    view.apply(Delta(ROOM, 7, 8, [4, 0, [2, 4, 1], 3, 0, None]))
+    view.apply(Delta(0, 8, 1, [4, 0, [2, 4, 1], 3, 0, None]))
     assert view.child(2, 4, 1) == 4
-    view.apply(Delta(ROOM, 8, 9, [4, 0, None, 5, 0, [2, 4, 1]]))
+    view.apply(Delta(0, 9, 1, [4, 0, None, 5, 0, [2, 4, 1]]))
     assert view.child(2, 4, 1) == 5
 
 
@@ -262,8 +262,8 @@ def test_what_makes_no_sense_is_a_desync_that_only_a_full_state_mends(changes: l
     full = Full(ROOM, 7, [7, 0, [2, 4, 9]], [])
     view = view_of(full)
     with pytest.raises(Desync):
-        view.apply(Delta(ROOM, 7, 8, changes))
+        view.apply(Delta(0, 8, 1, changes))
     assert view.closed_tick is None
-    assert isinstance(view.apply(Delta(ROOM, 7, 8, [2, 1, 1])), Gap)
+    assert isinstance(view.apply(Delta(0, 8, 1, [2, 1, 1])), Gap)
     view.apply(full)
     assert view.dump() == view_of(full).dump()

@@ -116,24 +116,28 @@ class Eyes:
     messages: list[Any] = field(default_factory=list)
     views: dict[int, View] = field(default_factory=dict)
     seats: dict[int, int] = field(default_factory=dict)
+    # Every room has another one, and no other connection has the same.
+    handles: dict[int, int] = field(default_factory=dict)
     is_slow: bool = False
 
     def deliver(
-        self, room_id: int, tick: int, private: bytes | None, shared: SharedFrame | None
+        self, room_id: int, told_tick: int, private: bytes | None, shared: SharedFrame | None
     ) -> None:
         if self.is_slow:
             return
+        handle = self.handles[room_id]
         if private is not None:
-            self._see(private)
+            self._see(codec.private(handle, private))
         if shared is not None:
-            self._see(shared.payload)
+            self._see(codec.delta(handle, shared.tail))
 
     def send(self, payload: bytes) -> None:
         self._see(payload)
 
-    def joined(self, room_id: int, seat: int, tick: int) -> None:
-        self.seats[room_id] = seat
+    def joined(self, room_id: int) -> int:
+        self.seats.setdefault(room_id, -1)
         self.views.setdefault(room_id, View())
+        return self.handles.setdefault(room_id, len(self.handles))
 
     def left(self, room_id: int) -> None:
         del self.seats[room_id]
@@ -141,8 +145,13 @@ class Eyes:
     def _see(self, payload: bytes) -> None:
         message = codec.decode_outbound(payload)
         self.messages.append(message)
-        if isinstance(message, Full | Delta | Private):
+        if isinstance(message, Joined):
+            self.seats[message.room] = message.seat
+        elif isinstance(message, Full):
             self.views[message.room].apply(message)
+        elif isinstance(message, Delta | Private):
+            (room_id,) = (one for one, handle in self.handles.items() if handle == message.handle)
+            self.views[room_id].apply(message)
 
     def of(self, kind: type) -> list[Any]:
         return [message for message in self.messages if isinstance(message, kind)]

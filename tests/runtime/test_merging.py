@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from gameserver.engine.inputs import packed
 from gameserver.runtime.merging import merged
 from gameserver.runtime.ring import Frames
-from gameserver.runtime.viewers import SharedFrame
 from protocol import codec
 from protocol.messages import Delta, Full, Private
 from protocol.view import View
@@ -77,10 +76,10 @@ def frames_of(ticks: list[list[Event]]) -> list[Frames]:
         delta = None
         if room.private:
             changes, more = packed(room.private), bool(room.public)
-            told[SEAT] = codec.private(1, private_tick, tick, changes, [], more)
+            told[SEAT] = codec.private_tail(tick, tick - private_tick, changes, [], more)
             private_tick = tick
         if room.public:
-            delta = SharedFrame(codec.delta(1, shared_tick, tick, packed(room.public)))
+            delta = codec.delta_tail(tick, tick - shared_tick, packed(room.public))
             shared_tick = tick
         if told or delta is not None:
             frames.append(Frames(tick, delta, told))
@@ -100,15 +99,14 @@ def views_of(ticks: list[list[Event]], first: int) -> tuple[View, View]:
         if at < first:
             take(joined, one.private.get(SEAT), one.shared)
     if frames[first:]:
-        private, shared = merged(1, frames[first:], SEAT)
-        take(joined, private, None if shared is None else SharedFrame(shared))
+        take(joined, *merged(frames[first:], SEAT))
     return single, joined
 
 
-def take(view: View, private: bytes | None, shared: SharedFrame | None) -> None:
-    for payload in (private, None if shared is None else shared.payload):
-        if payload is not None:
-            message = codec.decode_outbound(payload)
+def take(view: View, private: bytes | None, shared: bytes | None) -> None:
+    for head, tail in ((codec.private, private), (codec.delta, shared)):
+        if tail is not None:
+            message = codec.decode_outbound(head(0, tail))
             assert isinstance(message, Delta | Private)
             view.apply(message)
 

@@ -176,21 +176,21 @@ async def test_a_ring_that_is_cut_while_it_is_filled_stays_as_it_is(
         rig.check_views(row, ann, bob)
 
 
-def _frames(tick: int, size: int = 1) -> ring.Frames:
-    return ring.Frames(tick, None, {0: bytes(size)})
+def _keep(kept: ring.Ring, tick: int, size: int) -> None:
+    kept.keep(tick, None, {0: bytes(size)})
 
 
 def test_a_ring_reaches_back_no_further_than_its_length_and_its_bytes() -> None:
     for size, ticks_max, ticks, floor_tick in (
         (1, 600, list(range(11, 31)), 10),
         (1, 12, list(range(19, 31)), 18),
-        (ring.RING_BYTES_MAX // 16, 600, list(range(15, 31)), 14),
+        (ring.RING_BYTES_MAX // 17, 600, list(range(15, 31)), 14),
     ):
         older, newer = ring.Ring(10, ticks_max), ring.Ring(20, ticks_max)
         for tick in range(11, 21):
-            older.keep(_frames(tick, size))
+            _keep(older, tick, size)
         for tick in range(21, 31):
-            newer.keep(_frames(tick, size))
+            _keep(newer, tick, size)
         assert newer.reach_back(older)
         assert not newer.reach_back(older)
         kept = newer.since(newer.floor_tick)

@@ -26,7 +26,7 @@ AWAITS = (
     "runtime.recovery._newest_sound snapshots",
     "runtime.recovery.replay entries",
     "runtime.recovery.replay",
-    "runtime.release._count_write",
+    "runtime.release._count_writes",
     "runtime.signing.run",
     "runtime.signing.sign save_heads",
     "runtime.slots.run",

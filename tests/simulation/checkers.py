@@ -16,9 +16,9 @@ from gameserver.engine import commands as c
 from gameserver.engine import snapshot
 from gameserver.engine.room import Room
 from gameserver.engine.window import body_digest
+from gameserver.net.heads import tail
 from gameserver.runtime.merging import merged
 from gameserver.runtime.ring import Frames
-from gameserver.runtime.viewers import SharedFrame
 from persistence.auditing import is_signed
 from persistence.interfaces import NO_HEAD, Release, RoomStatus, Ruling, Settle, chained
 from protocol import codec
@@ -210,9 +210,9 @@ class Checker:
     def _check_told(self, told: Told) -> None:
         """I9, I18: each state and change is that of the journal, for the seat that it went to."""
         message = told.message
-        story = self.stories.get(message.room)
+        story = self.stories.get(told.room)
         if story is None:
-            self.violate("I9 views are true", f"room {message.room} has no journal")
+            self.violate("I9 views are true", f"room {told.room} has no journal")
             return
         where = f"{told.node} link {told.link} seat {told.seat} tick {message.tick}"
         if isinstance(message, Full):
@@ -230,7 +230,7 @@ class Checker:
                 self.violate("I18 what is private stays so", f"{where}: it is of {addressee}")
         else:
             single = story.shared.get(message.tick)
-        if single != told.payload and not _is_merged(story, told):
+        if single != _tail(told) and not _is_merged(story, told):
             self.violate("I9 views are true", f"{where}: another {type(message).__name__}")
 
     def _check_view(self, seen: Seen) -> None:
@@ -350,6 +350,11 @@ def _full(message: Full, parts: tuple[bytes, bytes]) -> bytes:
     return codec.full(message.room, message.tick, *parts)
 
 
+def _tail(told: Told) -> bytes:
+    """Return a change without its head, which differs from connection to connection."""
+    return tail(told.payload)
+
+
 def _is_merged(story: Story, told: Told) -> bool:
     """Tell whether a message stands for several ticks of the journal, up to its own."""
     message = told.message
@@ -358,11 +363,7 @@ def _is_merged(story: Story, told: Told) -> bool:
         return False
     frames: list[Frames] = []
     for tick in reversed(ticks):
-        shared = story.shared.get(tick)
-        one = Frames(
-            tick, None if shared is None else SharedFrame(shared), story.private.get(tick, {})
-        )
-        frames.insert(0, one)
-        if told.payload in merged(message.room, frames, told.seat):
+        frames.insert(0, Frames(tick, story.shared.get(tick), story.private.get(tick, {})))
+        if _tail(told) in merged(frames, told.seat):
             return True
     return False

@@ -83,6 +83,7 @@ class Notes:
     is_upgraded: bool = False
     account: int = 0
     seats: dict[int, int] = field(default_factory=dict)
+    handles: dict[int, int] = field(default_factory=dict)
     ticks: dict[int, int] = field(default_factory=dict)
 
 
@@ -94,6 +95,7 @@ class Told:
     node: str
     link: int
     account: int
+    room: int
     seat: int
     payload: bytes
     message: Full | Delta | Private
@@ -235,6 +237,7 @@ class History:
 
     def _joined(self, link: Link, notes: Notes, message: Joined, _: bytes) -> None:
         notes.seats[message.room] = message.seat
+        notes.handles[message.handle] = message.room
         notes.ticks.pop(message.room, None)  # Whoever asks twice is shown the same frames twice.
         if message.seat >= 0:
             self._holders[str(link.server), message.room, message.seat] = link
@@ -249,26 +252,32 @@ class History:
         if message.tick < last:
             self.violate("I10 ticks never go back", f"{link.client}: {message.tick} after {last}")
         notes.ticks[message.room] = message.tick
-        self._tell(link, notes, message, payload)
+        self._tell(link, notes, message.room, message, payload)
 
     def _delta(self, link: Link, notes: Notes, message: Delta, payload: bytes) -> None:
-        last = notes.ticks.get(message.room, -1)
+        room = notes.handles[message.handle]
+        last = notes.ticks.get(room, -1)
         if message.tick < last:
             self.violate("I10 ticks never go back", f"{link.client}: {message.tick} after {last}")
-        notes.ticks[message.room] = message.tick
-        self._check_durable(link, message.room, message.tick, "a delta")
-        self._tell(link, notes, message, payload)
+        notes.ticks[room] = message.tick
+        self._check_durable(link, room, message.tick, "a delta")
+        self._tell(link, notes, room, message, payload)
 
     def _private(self, link: Link, notes: Notes, message: Private, payload: bytes) -> None:
-        self._check_durable(link, message.room, message.tick, "a private change")
-        self._tell(link, notes, message, payload)
+        room = notes.handles[message.handle]
+        self._check_durable(link, room, message.tick, "a private change")
+        self._tell(link, notes, room, message, payload)
         for outcome in message.outcomes:
-            self._outcome(link, notes, message.room, outcome)
+            self._outcome(link, notes, room, outcome)
 
     def _tell(
-        self, link: Link, notes: Notes, message: Full | Delta | Private, payload: bytes
+        self,
+        link: Link,
+        notes: Notes,
+        room: int,
+        message: Full | Delta | Private,
+        payload: bytes,
     ) -> None:
-        room = message.room
         seat = notes.seats.get(room)
         if seat is None:
             self.violate("I18 only viewers are shown a room", f"{link.client} is not in {room}")
@@ -282,6 +291,7 @@ class History:
                 str(link.server),
                 link.number,
                 notes.account,
+                room,
                 seat,
                 codec.unzipped(payload),
                 message,
@@ -351,11 +361,13 @@ def _payloads(data: bytes) -> list[bytes]:
 
 def _described(message: AnyOutbound, payload: bytes) -> str:
     name = type(message).__name__
-    if isinstance(message, Full | Delta):
-        name = f"{name} {message.room % 1000} tick {message.tick}"
+    if isinstance(message, Full):
+        name = f"Full {message.room % 1000} tick {message.tick}"
+    elif isinstance(message, Delta):
+        name = f"Delta {message.handle} tick {message.tick}"
     elif isinstance(message, Private):
         told = [(one.number, one.kind, one.code) for one in message.outcomes]
-        name = f"Private {message.room % 1000} tick {message.tick} {told}"
+        name = f"Private {message.handle} tick {message.tick} {told}"
     elif isinstance(message, Outcomes | Deferred | Joined | Left | Goodbye):
         name = str(message)
     return f"{name} {hashlib.blake2b(payload, digest_size=4).hexdigest()}"

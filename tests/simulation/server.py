@@ -185,7 +185,7 @@ class Server:
             "works": (len(node.committer._waiting), WORKS_WAITING_MAX),
             "snapshots": (len(node._snapshots._waiting), SNAPSHOTS_WAITING_MAX),
             "commands": (max((len(one.inbox.commands) for one in opened), default=0), COMMANDS_MAX),
-            "ring": (max((one.ring._bytes for one in opened), default=0), RING_BYTES_MAX),
+            "ring": (max((len(one.ring._kept) for one in opened), default=0), RING_BYTES_MAX),
         }
         return [f"{name}: {held} of {most}" for name, (held, most) in sizes.items() if held > most]
 

@@ -62,7 +62,7 @@ static void keep_token(struct player *player, const struct frame *frame) {
     memcpy(player->token, token, bytes);
 }
 
-/* [4, request, room, code, game, rules_version, seat, highest_number, resume, reason] */
+/* [4, request, room, code, game, rules_version, seat, highest_number, resume, reason, handle] */
 static void joined(struct player *player, const struct frame *frame) {
     const unsigned char *at = frame->payload + 2, *end = frame->payload + frame->bytes;
     take_int(&at, end);

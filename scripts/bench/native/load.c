@@ -102,9 +102,8 @@ static void look_for_own(struct player *player, const struct frame *frame, int64
 }
 
 static uint64_t tick_of(const struct frame *frame) {
-    /* [6, room, base, tick, changes] */
+    /* [6, handle, tick, step, changes] */
     const unsigned char *at = frame->payload + 2, *end = frame->payload + frame->bytes;
-    take_int(&at, end);
     take_int(&at, end);
     return take_int(&at, end);
 }

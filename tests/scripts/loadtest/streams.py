@@ -97,8 +97,10 @@ class Stream:
         if kept:
             base, self.private_tick = self.private_tick, self.now
             changes = codec.packed(kept)
-            frames.append(codec.private(ROOM, base, self.now, changes, [], bool(public)))
+            tail = codec.private_tail(self.now, self.now - base, changes, [], bool(public))
+            frames.append(codec.private(0, tail))
         if public:
             base, self.shared_tick = self.shared_tick, self.now
-            frames.append(codec.delta(ROOM, base, self.now, codec.packed(public)))
+            tail = codec.delta_tail(self.now, self.now - base, codec.packed(public))
+            frames.append(codec.delta(0, tail))
         return frames

@@ -74,7 +74,7 @@ def test_a_field_of_a_record_that_is_not_there_breaks_the_mirror() -> None:
     mirror = Mirror()
     mirror.take_full((5, 1, 10, (), ()))
     with pytest.raises(MirrorBroken, match="record 9"):
-        mirror.take_delta((6, 1, 10, 11, (9, 1, 5)))
+        mirror.take_delta((6, 0, 11, 1, (9, 1, 5)))
 
 
 def test_differences_name_what_differs_and_true_is_not_one() -> None:

@@ -38,11 +38,13 @@ class Eyes:
 
 @pytest.fixture
 def eyes() -> Eyes:
-    return Eyes()
+    eyes = Eyes()
+    eyes.take(joined(resume=0))
+    return eyes
 
 
 def joined(*, resume: int) -> bytes:
-    return codec.joined(Joined(1, ROOM, "CODE", "game", 1, 0, 0, resume, ""))
+    return codec.joined(Joined(1, ROOM, "CODE", "game", 1, 0, 0, resume, "", 0))
 
 
 def changed_full(stream: Stream) -> bytes:
@@ -149,7 +151,7 @@ def test_a_view_of_the_client_that_went_wrong_is_a_desync(eyes: Eyes) -> None:
 def test_a_frame_about_a_record_that_is_not_there_is_a_desync(eyes: Eyes) -> None:
     stream = Stream(1)
     eyes.watch.take(stream.full())
-    eyes.watch.take(codec.delta(ROOM, 10, 11, codec.packed([999, 1, 1])))
+    eyes.watch.take(codec.delta(0, codec.delta_tail(11, 1, codec.packed([999, 1, 1]))))
     assert eyes.desyncs == 1
 
 
@@ -171,8 +173,8 @@ def test_what_cannot_be_read_is_an_error_and_no_crash(eyes: Eyes, payload: bytes
 def test_the_last_frame_that_changed_anything_is_remembered(eyes: Eyes) -> None:
     stream = Stream(1)
     eyes.take(stream.full())
-    told: Any = codec.private(ROOM, 10, 11, codec.packed([]), [], more=False)
+    told: Any = codec.private(0, codec.private_tail(11, 1, codec.packed([]), [], more=False))
     eyes.take(told)
     assert eyes.watch.changed_tick == -1
-    eyes.take(codec.delta(ROOM, 10, 12, codec.packed([2, 1, 5])))
+    eyes.take(codec.delta(0, codec.delta_tail(12, 2, codec.packed([2, 1, 5]))))
     assert eyes.watch.changed_tick == 12
