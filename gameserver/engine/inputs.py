@@ -31,14 +31,14 @@ class Opened(NamedTuple):
     wall_ms: int
 
 
-class Commanded(NamedTuple):
+class Commanded(msgspec.Struct, frozen=True, gc=False):
     """A player's command. ``command`` is the decoded ``body``."""
 
     seat: int
     number: int
     arrival_ms: int
     body: bytes
-    digest: bytes
+    digest: int
     command: Command
 
 

@@ -234,8 +234,9 @@ def _vocabulary(
     """Return a game's reasons by code, and what decodes its commands by tag."""
     by_code = {reason.code: reason for reason in c.ENGINE_REASONS}
     for reason in reasons:
-        if reason.code < c.GAME_CODE_MIN or reason.code in by_code:
-            raise ValueError(f"{reason}: the code is taken, or below {c.GAME_CODE_MIN}")
+        if not c.GAME_CODE_MIN <= reason.code <= c.CODE_MAX or reason.code in by_code:
+            bounds = f"{c.GAME_CODE_MIN}..{c.CODE_MAX}"
+            raise ValueError(f"{reason}: the code is taken, or not within {bounds}")
         by_code[reason.code] = reason
     union: Any = functools.reduce(operator.or_, commands)
     return by_code, msgspec.msgpack.Decoder(union).decode

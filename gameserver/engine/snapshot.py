@@ -13,30 +13,31 @@ from typing import Any
 import msgspec
 
 from gameserver.engine import window
-from gameserver.engine.fields import MISSING
+from gameserver.engine.changes import ChangeLog
+from gameserver.engine.fields import MISSING, Field
 from gameserver.engine.game import Game
 from gameserver.engine.inputs import DIGEST_BYTES, packed
 from gameserver.engine.records import Child, Record
 from gameserver.engine.room import Room
 from gameserver.engine.window import Window
 
-FORMAT = 1
+FORMAT = 2
 
 
 class BadSnapshot(Exception):
     """Stored bytes are no snapshot of this game under its present rules."""
 
 
-class _Node(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """A record: values by field number, and under each child's number its records by key.
+class _Rows(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """Records of one class: their field numbers, and of each its key, number, seat and values.
 
-    A part has the key None.
+    ``below`` has for each of them, if the class has children, their rows by the child's number. A
+    part is a single row with the key None.
     """
 
-    number: int
-    seat: int
-    values: list[tuple[int, Any]]
-    below: list[tuple[int, list[tuple[int | str | None, _Node]]]]
+    fields: list[int]
+    rows: list[tuple[Any, ...]]
+    below: list[list[tuple[int, _Rows]]]
 
 
 class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -51,8 +52,8 @@ class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     digest: bytes
     windows: list[tuple[int, window.Stored]]
     left: list[tuple[int, window.Stored]]
-    system: _Node
-    state: _Node
+    system: _Rows
+    state: _Rows
 
 
 _decoder = msgspec.msgpack.Decoder(_Stored)
@@ -71,8 +72,8 @@ def dump(room: Room[Any]) -> bytes:
         digest=room.digest,
         windows=[(seat, held.dump()) for seat, held in sorted(room.windows.items())],
         left=[(account, held.dump()) for account, held in room.left.items()],
-        system=_dump(room.system),
-        state=_dump(room.state),
+        system=_alone(room.system),
+        state=_alone(room.state),
     )
     return packed(stored)
 
@@ -108,73 +109,110 @@ def _load(game: Game[Any], stored: _Stored) -> Room[Any]:
     room.digest = stored.digest
     room.windows = {seat: Window.load(held) for seat, held in stored.windows}
     room.left = {account: Window.load(held) for account, held in stored.left}
-    numbers: dict[int, None] = {}
-    for root, node in ((room.system, stored.system), (room.state, stored.state)):
-        _restore(room, root, node, numbers)
+    restoring = _Restoring(room.changes)
+    restoring.alone(room.system, stored.system)
+    restoring.alone(room.state, stored.state)
     room.changes.next_number = next_number
     seats = room.seats.keys_in_order()
     room.seat_by_account = {room.account(seat): seat for seat in seats}
     if seats != list(room.windows) or len(seats) != len(room.seat_by_account):
         raise ValueError("seats, accounts and their windows do not match")
-    if len(stored.digest) != DIGEST_BYTES or max(numbers) >= next_number:
+    if len(stored.digest) != DIGEST_BYTES or max(restoring.numbers) >= next_number:
         raise ValueError("a digest or a record number that cannot be")
     room.due_tick = room.next_due()
     return room
 
 
-def _dump(record: Record) -> _Node:
-    state = record.__dict__
-    below: list[tuple[int, list[tuple[int | str | None, _Node]]]] = []
-    for child in record.children:
-        held = state[child.name] if child.is_table else (state[child.name],)
-        below.append((child.number, [(one.key, _dump(one)) for one in held]))
-    values = [(field.number, state[field.name]) for field in record.fields]
-    return _Node(record.record_number, record.seat, values, below)
+def _alone(record: Record) -> _Rows:
+    """Return the row of a root or a part, and all below it."""
+    return _rows(type(record), [{"key": None, "seat": record.seat} | record.__dict__])
 
 
-def _restore(room: Room[Any], record: Record, node: _Node, numbers: dict[int, None]) -> None:
-    """Fill a record that is in its place already, and all below it."""
-    if node.number in numbers or node.number < 1:
-        raise ValueError(f"record number {node.number} is taken, or none")
-    numbers[node.number] = None
-    state = record.__dict__
-    by_number = {field.number: field for field in record.fields}
-    for number, stored in node.values:
-        field = by_number[number]
-        value = field.restore(stored)
-        field.check(value)
-        state[field.name] = value
-    if any(state[field.name] is MISSING for field in record.fields):
-        raise ValueError(f"{type(record).__name__}: a field without default is missing")
-    state["seat"] = node.seat
-    record.note_place(room.changes, node.number, record.parent, record.home)
-    record.remake()
-    held = dict(node.below)
-    for child in record.children:
-        _restore_child(room, record, child, held.pop(child.number, []), numbers)
-    if held:
-        raise ValueError(f"{type(record).__name__} has no child {min(held)}")
+def _rows(kind: type[Record], states: list[dict[str, Any]]) -> _Rows:
+    below = [_below(kind, state) for state in states] if kind.children else []
+    return _Rows([field.number for field in kind.fields], list(map(kind.row_of, states)), below)
 
 
-def _restore_child(
-    room: Room[Any],
-    parent: Record,
-    child: Child,
-    rows: list[tuple[int | str | None, _Node]],
-    numbers: dict[int, None],
-) -> None:
-    if not child.is_table:
-        ((_, node),) = rows
-        part = parent.__dict__[child.name]
-        part.__dict__.update(parent=parent, home=child)
-        _restore(room, part, node, numbers)
-        return
-    table = parent.__dict__[child.name]
-    for key, node in rows:
-        child.check_key(key)
-        if key in table:
-            raise ValueError(f"{child.name}[{key}] is there twice")
-        record = child.record.__new__(child.record)
-        record.blank()
-        record.__dict__.update(key=key, parent=parent, home=child)
-        _restore(room, record, node, numbers)
+def _below(kind: type[Record], state: dict[str, Any]) -> list[tuple[int, _Rows]]:
+    below = []
+    for child in kind.children:
+        held = state[child.name]
+        if child.is_table:
+            rows = _rows(child.record, [record.__dict__ for record in held])
+        else:
+            rows = _alone(held)
+        below.append((child.number, rows))
+    return below
+
+
+class _Restoring:
+    """Fills a room's records from their rows; ``numbers`` are those that are there by now."""
+
+    def __init__(self, changes: ChangeLog) -> None:
+        self.numbers: set[int] = set()
+        self._changes = changes
+
+    def alone(self, record: Record, stored: _Rows) -> None:
+        """Fill a root or a part, which is in its place already, and all below it."""
+        ((key, *_),) = stored.rows
+        if key is not None:
+            raise ValueError(f"{type(record).__name__} has no key")
+        self._fill([record], stored)
+
+    def _table(self, parent: Record, child: Child, stored: _Rows) -> None:
+        records = []
+        for key, *_ in stored.rows:
+            child.check_key(key)
+            record = child.record.__new__(child.record)
+            record.blank()
+            record.__dict__.update(key=key, parent=parent, home=child)
+            records.append(record)
+        self._fill(records, stored)
+        if len(parent.__dict__[child.name]) != len(records):
+            raise ValueError(f"{child.name}: a key is there twice")
+
+    def _fill(self, records: list[Record], stored: _Rows) -> None:
+        if not records:
+            return
+        kind = type(records[0])
+        fields = _stored_fields(kind, stored.fields)
+        for record, (_, number, seat, *values) in zip(records, stored.rows, strict=True):
+            state = record.__dict__
+            for field, plain in zip(fields, values, strict=True):
+                value = field.restore(plain)
+                field.check(value)
+                state[field.name] = value
+            self._place(record, number, seat)
+        if kind.children or stored.below:
+            for record, below in zip(records, stored.below, strict=True):
+                self._fill_below(record, dict(below))
+
+    def _place(self, record: Record, number: Any, seat: Any) -> None:
+        if type(number) is not int or number in self.numbers or number < 1:
+            raise ValueError(f"record number {number} is taken, or none")
+        if type(seat) is not int:
+            raise ValueError(f"{seat} is no seat")
+        self.numbers.add(number)
+        record.__dict__["seat"] = seat
+        record.note_place(self._changes, number, record.parent, record.home)
+        record.remake()
+
+    def _fill_below(self, record: Record, below: dict[int, _Rows]) -> None:
+        for child in record.children:
+            if not child.is_table:
+                held = record.__dict__[child.name]
+                held.__dict__.update(parent=record, home=child)
+                self.alone(held, below.pop(child.number))
+            elif child.number in below:
+                self._table(record, child, below.pop(child.number))
+        if below:
+            raise ValueError(f"{type(record).__name__} has no child {min(below)}")
+
+
+def _stored_fields(kind: type[Record], numbers: list[int]) -> list[Field]:
+    """Return the fields of these numbers; those that were added since have a default."""
+    by_number = {field.number: field for field in kind.fields}
+    fields = [by_number.pop(number) for number in numbers]
+    if any(field.default is MISSING for field in by_number.values()):
+        raise ValueError(f"{kind.__name__}: a field without default is missing")
+    return fields

@@ -107,12 +107,12 @@ class Tick:
         if window is None:
             self._echo(one.seat, one.number, c.NOT_SEATED.code)
             return
-        known = window.known.get(one.number)
+        known = window.find(one.number)
         if known is not None:
-            if known[0] != one.digest:
+            if known.digest != one.digest:
                 self._echo(one.seat, one.number, c.NUMBER_REUSED.code)
-            elif known[1] != PENDING:  # What is pending is answered with its verdict.
-                self._echo(one.seat, one.number, known[1], known[2])
+            elif known.code != PENDING:  # What is pending is answered with its verdict.
+                self._echo(one.seat, one.number, known.code, known.tick)
         elif window.is_too_old(one.number):
             self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
         else:
@@ -156,7 +156,7 @@ class Tick:
                 raise ReplayDiverged(f"command {number} of seat {seat}: {done} instead of {code}")
         self._conclude(seat, number, digest, code)
 
-    def _conclude(self, seat: int, number: int, digest: bytes, code: int) -> None:
+    def _conclude(self, seat: int, number: int, digest: int, code: int) -> None:
         room = self.room
         room.windows[seat].keep(number, digest, code, room.now)
         if code != PENDING:

@@ -5,7 +5,7 @@ Taken then, because the room may be ticks ahead when that tick is durable and it
 
 from __future__ import annotations
 
-from gameserver.engine.commands import Code, Outcome, outcome
+from gameserver.engine.commands import PENDING, Outcome, outcome
 from gameserver.engine.output import TickOutput
 from gameserver.runtime.work import WATCHING, Join, OpenRoom, Roster, Shown
 
@@ -32,9 +32,9 @@ def shown(join: Join, output: TickOutput) -> Shown:
 def _outcomes(opened: OpenRoom, seat: int) -> tuple[Outcome, ...]:
     room = opened.room
     return tuple(
-        outcome(number, tick, code, room.reasons)
-        for number, (_, code, tick) in room.windows[seat].known.items()
-        if code != Code.PENDING
+        outcome(known.number, known.tick, known.code, room.reasons)
+        for known in room.windows[seat]
+        if known.code != PENDING
     )
 
 

@@ -70,7 +70,7 @@ def test_a_snapshot_is_taken_between_ticks() -> None:
 
 def test_a_snapshot_is_plain_messagepack() -> None:
     parts = msgpack.unpackb(STORED)
-    assert parts[:3] == [1, "toy", 1]
+    assert parts[:3] == [2, "toy", 1]
     assert msgpack.packb(parts) == STORED
 
 
@@ -157,8 +157,8 @@ def _load_and_use(data: bytes) -> None:
 @pytest.mark.parametrize("value", [True, "4", 4.0, None, 2**53, [4], b"4"])
 def test_a_value_that_its_field_could_not_hold_is_refused(value: Any) -> None:
     parts = msgpack.unpackb(STORED)
-    number = next(pair for pair in parts[10][2] if pair[0] == 1)  # The root's first field.
-    number[1] = value
+    (fields, (row,), _) = parts[10]  # The root, whose values follow its key, number and seat.
+    row[3 + fields.index(1)] = value
     with pytest.raises(BadSnapshot):
         snapshot.load(GAME, msgpack.packb(parts))
 

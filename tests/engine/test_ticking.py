@@ -309,6 +309,9 @@ def test_reasons_of_a_game_have_codes_of_their_own() -> None:
     class Doubled(toy.ToyGame):
         reasons = (Reason(100, "ONE"), Reason(100, "TWO"))
 
-    for game in (Clashing(), Doubled()):
+    class Large(toy.ToyGame):
+        reasons = (Reason(40_000, "LARGE"),)
+
+    for game in (Clashing(), Doubled(), Large()):
         with pytest.raises(ValueError, match="code is taken"):
             Play(game)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from gameserver.engine import inputs as i
 from gameserver.engine import snapshot
-from gameserver.engine.commands import NUMBER_REUSED, NUMBER_TOO_OLD, Code, Outcome
-from gameserver.engine.window import WINDOW_NUMBERS, Window, body_digest
+from gameserver.engine.commands import CODE_MAX, NUMBER_REUSED, NUMBER_TOO_OLD, Code, Outcome
+from gameserver.engine.window import WINDOW_NUMBERS, Known, Window, body_digest
 from protocol import codec
 from protocol.messages import Private
 from tests.engine.playing import GAME, seated
@@ -137,7 +138,7 @@ def test_numbers_may_come_in_any_order_while_the_window_has_room() -> None:
     play = seated()
     for number in (9, 3, 7, 2**53 - 1, 5):
         assert play.command(0, Act(then=Then.REFUSE), number) == TOLD_TO
-    assert list(play.room.windows[0].known) == [3, 5, 7, 9, 2**53 - 1]
+    assert _numbers(play.room.windows[0]) == [3, 5, 7, 9, 2**53 - 1]
     assert play.command(0, Act(then=Then.REFUSE), 3) == TOLD_TO
     assert play.last.entry is None
 
@@ -159,6 +160,10 @@ def test_a_command_of_nobody_is_told_so_and_not_recorded() -> None:
     assert out.entry is None
 
 
+def _numbers(window: Window) -> list[int]:
+    return [known.number for known in window]
+
+
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(1, 200), st.booleans()), max_size=300))
 def test_a_window_knows_what_it_says_it_knows(asked: list[tuple[int, bool]]) -> None:
@@ -166,38 +171,69 @@ def test_a_window_knows_what_it_says_it_knows(asked: list[tuple[int, bool]]) -> 
     for tick, (number, reload) in enumerate(asked):
         if reload:
             window = Window.load(window.dump())
-        held = window.known.get(number)
+        held = window.find(number)
         if held is not None:
-            assert held == (b"d", 0, done[number])
+            assert held == Known(number, 2**32 - number, number - 2, done[number])
         elif window.is_too_old(number):
             # Never wrongly: it was done and dropped, or there are 64 above it.
             assert sum(other > number for other in done) >= WINDOW_NUMBERS
         else:
             assert number not in done  # Nothing is done twice.
             done[number] = tick
-            window.keep(number, b"d", 0, tick)
-            assert number in window.known
-        assert list(window.known) == sorted(done)[-WINDOW_NUMBERS:]
+            window.keep(number, 2**32 - number, number - 2, tick)
+            assert window.find(number) is not None
+        assert _numbers(window) == sorted(done)[-WINDOW_NUMBERS:]
         assert window.highest == max(done, default=0)
+
+
+@pytest.mark.parametrize("code", [*Code, CODE_MAX])
+def test_a_window_keeps_the_largest_values(code: int) -> None:
+    window, row = Window(), Known(2**53 - 1, 2**32 - 1, code, 2**48 - 1)
+    window.keep(row.number, row.digest, row.code, row.tick)
+    window.keep(1, 0, code, 0)
+    assert list(window) == [Known(1, 0, code, 0), row]
+
+
+def test_a_number_is_not_found_where_other_values_look_like_it() -> None:
+    window = Window()
+    window.keep(1, 0, Code.ACCEPTED, 2 << 32)  # From its tick on it reads like the number 2.
+    window.keep(3, 0, Code.ACCEPTED, 9)
+    assert window.find(2 << 32) is None
+    assert window.find(2) is None
 
 
 def test_a_verdict_replaces_a_pending_code_if_the_number_is_still_known() -> None:
     window = Window()
-    window.keep(1, b"d", Code.PENDING, 7)
+    window.keep(1, 8, Code.PENDING, 7)
     window.rule(1, 3)
     window.rule(2, 3)
-    assert window.known == {1: (b"d", 3, 7)}
+    assert list(window) == [Known(1, 8, 3, 7)]
+
+
+def test_a_full_window_takes_a_kibibyte_and_a_half_at_most() -> None:
+    window = Window()
+    for number in range(1, 10 * WINDOW_NUMBERS):
+        window.keep(number, 2**32 - 1, 0, 10_000 + number)
+    parts = (window, *(getattr(window, name) for name in Window.__slots__))
+    assert sum(map(sys.getsizeof, parts)) < 1536
+
+
+def _row(number: int) -> bytes:
+    return number.to_bytes(8, "little") + bytes(12)
 
 
 @pytest.mark.parametrize(
     "rows",
     [
-        [(2, b"d", 0, 1), (1, b"d", 0, 1)],
-        [(1, b"d", 0, 1), (1, b"d", 0, 1)],
-        [(0, b"d", 0, 1)],
-        [(number, b"d", 0, 1) for number in range(1, 66)],
+        _row(2) + _row(1),
+        _row(1) + _row(1),
+        _row(0),
+        _row(10),
+        _row(1)[:-1],
+        b"".join(map(_row, range(1, 66))),
     ],
 )
-def test_a_stored_window_is_in_order(rows: list[tuple[int, bytes, int, int]]) -> None:
-    with pytest.raises(ValueError, match="not in order"):
-        Window.load((0, 9, 1, rows))
+def test_a_stored_window_is_in_order(rows: bytes) -> None:
+    assert Window.load((9, 1, _row(9))).find(9) == Known(9, 0, -2, 0)
+    with pytest.raises(ValueError, match="command numbers"):
+        Window.load((9, 1, rows))

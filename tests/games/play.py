@@ -251,7 +251,7 @@ class Play(Generic[S]):
 
     def snapshot_of_game(self) -> Any:
         """Return the game's own state as plain values, without what the engine keeps."""
-        return snapshot._dump(self.room.state)
+        return snapshot._alone(self.room.state)
 
     # --- The outside world: verdicts, drawn content, crashes.
 

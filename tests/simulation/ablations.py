@@ -222,7 +222,7 @@ def poisoned_batch_dropped(stack: ExitStack) -> None:
 def no_window(stack: ExitStack) -> None:
     """A seat remembers no command number."""
 
-    def keep(self: Any, number: int, digest: bytes, code: int, tick: int) -> None:
+    def keep(self: Any, number: int, digest: int, code: int, tick: int) -> None:
         self.highest = max(self.highest, number)
 
     put(stack, Window, "keep", keep)

@@ -434,8 +434,9 @@ def _restated(row: SnapshotRow, chance: Random) -> bytes:
     """Return a snapshot that is sealed well and says something else."""
     identity = snapshot_identity(row.room_id, row.number)
     stored = msgpack.unpackb(zlib.decompress(SEALER.open(row.payload, identity)))
-    values = [one for one in stored[-1][2] if type(one[1]) is int]
-    chance.choice(values)[1] += 1
+    _, (row_of_root, *_), _ = stored[-1]
+    _, _, _, *values = row_of_root  # Its key, number and seat come first.
+    row_of_root[3 + chance.choice([at for at, one in enumerate(values) if type(one) is int])] += 1
     return SEALER.seal(zlib.compress(packed(stored), 1), identity)
 
 
