@@ -10,6 +10,8 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from gameserver.engine.changes import ADDED, REMOVED, ChangeLog, Item
 from gameserver.engine.fields import SEEN_BY, Field, Visibility
 from gameserver.engine.records import NO_SEAT, Record
@@ -21,7 +23,7 @@ SECRET = Visibility.SECRET
 Flat = list[Any]
 
 
-class Changes:
+class Changes(msgspec.Struct, gc=False):
     """A tick's changes: ``every`` one, the ``public`` ones, and what only some seats are shown.
 
     ``every`` is for the digest; ``public is every`` when nothing was kept from anybody. ``groups``
@@ -29,44 +31,37 @@ class Changes:
     single seats are shown besides.
     """
 
-    __slots__ = ("every", "groups", "own", "public")
-
-    def __init__(
-        self, every: Flat, public: Flat, groups: list[list[Any]], own: dict[int, Flat]
-    ) -> None:
-        self.every = every
-        self.public = public
-        self.groups = groups
-        self.own = own
+    every: Flat
+    public: Flat
+    groups: list[list[Any]] = []
+    own: dict[int, Flat] = {}
 
 
 def changes_of(items: list[Item]) -> Changes:
     """Sort a tick's writes by who may see them; of several writes to a field the last counts."""
-    last: dict[int, tuple[Record, Any]] = {}
-    plain = True
+    values: dict[int, Any] = {}
     for record, what, _ in items:
+        if not what.is_plain:
+            return _Sorter(items).sorted()
+        values[record.record_number << 8 | what.number] = record.__dict__[what.name]
+    flat: Flat = []
+    for place, value in values.items():
+        flat += (place >> 8, place & 255, value)
+    return Changes(flat, flat)
+
+
+def _last_of(items: list[Item]) -> dict[int, tuple[Record, Any]]:
+    """Return what was last done in each place."""
+    last: dict[int, tuple[Record, Any]] = {}
+    for record, what, _ in items:
+        place = record.record_number << 8
         if what.__class__ is Field:
-            last[record.record_number << 8 | what.number] = (record, what)
-            if plain and (what.visibility or record.audience or record.has_seen_by):
-                plain = False
+            last[place | what.number] = (record, what)
+        elif what is REMOVED and place in last:
+            last[place] = (record, None)  # It came and went within the tick: it was never there.
         else:
-            plain = False
-            _note_structure(last, record, what)
-    if plain:
-        flat: Flat = []
-        for record, field in last.values():
-            flat += (record.record_number, field.number, record.__dict__[field.name])
-        return Changes(flat, flat, [], {})
-    return _Sorter(items, last).sorted()
-
-
-def _note_structure(last: dict[int, tuple[Record, Any]], record: Record, what: Any) -> None:
-    """A record that came and went within the tick was never there."""
-    place = record.record_number << 8
-    if what is REMOVED and place in last:
-        last[place] = (record, None)
-    else:
-        last[place] = (record, what)
+            last[place] = (record, what)
+    return last
 
 
 class _Sorter:
@@ -76,8 +71,8 @@ class _Sorter:
     the beginning of the tick, where they were written since.
     """
 
-    def __init__(self, items: list[Item], last: dict[int, tuple[Record, Any]]) -> None:
-        self.last = last
+    def __init__(self, items: list[Item]) -> None:
+        self.last = _last_of(items)
         self.every: Flat = []
         self.public: Flat = []
         self.own: dict[int, Flat] = {}

@@ -5,6 +5,8 @@ When it is full a command is deferred with BUSY and nothing is lost: its number 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gameserver.engine.inputs import Commanded, Input
 
 COMMANDS_MAX = 1024  # A tick that decides so many takes about 10 ms; more must wait outside.
@@ -45,16 +47,20 @@ class Inbox:
         self.commands.append(command)
         return True
 
-    def take(self) -> tuple[list[Input], list[Commanded]]:
+    def take(self) -> tuple[Sequence[Input], Sequence[Commanded]]:
         """Return all that waits, and begin empty."""
-        taken = (self.inputs, self.commands)
-        self.inputs, self.commands = [], []
-        self._by_seat.clear()
-        return taken
+        inputs, commands = self.inputs, self.take_commands()
+        if not inputs:
+            return (), commands
+        self.inputs = []
+        return inputs, commands
 
-    def take_commands(self) -> list[Commanded]:
+    def take_commands(self) -> Sequence[Commanded]:
         """Return the commands alone, to defer them."""
-        taken, self.commands = self.commands, []
+        taken = self.commands
+        if not taken:
+            return ()
+        self.commands = []
         self._by_seat.clear()
         return taken
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gameserver.engine.commands import Outcome
 from gameserver.engine.effects import Effect
 
 
-@dataclass(slots=True)
-class PendingOutcome:
+class PendingOutcome(msgspec.Struct, gc=False):
     """A command of this tick whose outcome is the verdict on ``reference``."""
 
     reference: str
@@ -17,8 +16,7 @@ class PendingOutcome:
     number: int
 
 
-@dataclass(slots=True)
-class TickOutput:
+class TickOutput(msgspec.Struct, gc=False):
     """Everything that came of a tick.
 
     ``entry`` and ``effects`` must be committed before anything else here leaves the process.
@@ -35,12 +33,12 @@ class TickOutput:
     entry: bytes | None = None
     entry_number: int = 0
     shared: bytes | None = None
-    private: dict[int, bytes] = field(default_factory=dict)
-    effects: list[Effect] = field(default_factory=list)
-    pending: list[PendingOutcome] = field(default_factory=list)
-    echoes: list[tuple[int, Outcome]] = field(default_factory=list)
-    seated: dict[int, int] = field(default_factory=dict)
-    refused: dict[int, int] = field(default_factory=dict)
-    vacated: list[int] = field(default_factory=list)
-    counts: list[tuple[str, int, int]] = field(default_factory=list)
+    private: dict[int, bytes] = {}
+    effects: list[Effect] = []
+    pending: list[PendingOutcome] = []
+    echoes: list[tuple[int, Outcome]] = []
+    seated: dict[int, int] = {}
+    refused: dict[int, int] = {}
+    vacated: list[int] = []
+    counts: list[tuple[str, int, int]] = []
     ended: bool = False

@@ -93,6 +93,9 @@ class Record:
         cls.row_of = operator.itemgetter("key", "record_number", "seat", *cls._by_name)
         cls.has_seen_by = SEEN_BY in cls._by_name
         cls.has_private = any(field.visibility is Visibility.PRIVATE for field in cls.fields)
+        for field in cls.fields:
+            is_for_all = audience is Visibility.PUBLIC and not cls.has_seen_by
+            field.is_plain = is_for_all and field.visibility is Visibility.PUBLIC
         if cls.has_seen_by and audience is not Visibility.PUBLIC:
             raise TypeError(f"{cls.__name__}: either an audience or {SEEN_BY} says who sees it")
         if cls.children and (cls.has_seen_by or audience is not Visibility.PUBLIC):

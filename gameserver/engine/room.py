@@ -60,7 +60,7 @@ class Room(Generic[S]):
         self.due_tick: int | None = None
         self.reasons, self._decode = _vocabulary(game.reasons, game.commands)
         self.effects: list[Effect] = []
-        self.holder: tuple[int, int, bytes] | None = None
+        self.holder: i.Commanded | None = None
         self.held = ""
         self.vacated: list[int] = []  # Seats given up in the tick under way.
         self.is_passing_time = False
@@ -95,7 +95,7 @@ class Room(Generic[S]):
         assert self.holder is not None, "Only a command's execute may ask for a hold."
         assert not self.held, "A command asks for one hold at most."
         _check_int(amount_minor, 1)
-        seat, number, body = self.holder
+        seat, number, body = self.holder.seat, self.holder.number, self.holder.body
         self.system.holds += 1
         reference = f"{self.room_id}.{self.system.holds}"
         account = self.account(seat)
@@ -199,14 +199,14 @@ class Room(Generic[S]):
         Raises RoomBroken if a rule of the game that is not a command fails; the room must then be
         dropped and recovered or set aside.
         """
-        return Tick(self, now).run(inputs, commands)
+        return Tick(self, TickOutput(self.room_id, now)).run(inputs, commands)
 
     def replay(self, entry: i.Entry) -> TickOutput:
         """Do again what an entry recorded; only accepted commands are executed.
 
         Raises ReplayDiverged if the result is not the recorded one.
         """
-        return Tick(self, entry.tick).redo(entry)
+        return Tick(self, TickOutput(self.room_id, entry.tick)).redo(entry)
 
     def full(self, seat: int | None) -> tuple[bytes, bytes]:
         """Return all that a viewer may see: the packed public and private changes."""

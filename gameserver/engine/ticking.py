@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gameserver.engine import commands as c
 from gameserver.engine import inputs as i
 from gameserver.engine.commands import ACCEPTED, FAILED, PENDING
@@ -33,16 +35,13 @@ class ReplayDiverged(Exception):
     """Doing an entry again did not give what was recorded."""
 
 
-class Tick:
-    """A tick under way."""
+class Tick(msgspec.Struct, gc=False):
+    """A tick under way: what it has recorded, and which outcomes it has for which seats."""
 
-    __slots__ = ("concluded", "out", "recorded", "room")
-
-    def __init__(self, room: Room[Any], now: int) -> None:
-        self.room = room
-        self.out = TickOutput(room.room_id, now)
-        self.recorded: list[Any] = []
-        self.concluded: dict[int, list[c.Outcome]] = {}
+    room: Room[Any]
+    out: TickOutput
+    recorded: list[Any] = []
+    concluded: dict[int, list[c.Outcome]] = {}
 
     def run(self, inputs: Sequence[i.Input], commands: Sequence[i.Commanded]) -> TickOutput:
         """Run a live tick; RoomBroken if anything but a command fails."""
@@ -93,12 +92,16 @@ class Tick:
 
     def _pass_time(self) -> None:
         room = self.room
-        if room.due_tick is not None and room.due_tick <= room.now and room.system.open:
-            mark = room.mark()
-            room.is_passing_time = True
-            room.game.pass_time(room)
-            room.is_passing_time = False
-            assert room.mark() != mark or self.recorded, "Time was due, and nothing passed."
+        due_tick, items = room.due_tick, room.changes.items
+        if due_tick is None or due_tick > room.now or not room.system.open:
+            return
+        written = len(items)
+        room.is_passing_time = True
+        room.game.pass_time(room)
+        room.is_passing_time = False
+        assert len(items) > written or room.effects or self.recorded, (
+            "Time was due, and nothing passed."
+        )
 
     # --- Commands.
 
@@ -106,37 +109,43 @@ class Tick:
         window = self.room.windows.get(one.seat)
         if window is None:
             self._echo(one.seat, one.number, c.NOT_SEATED.code)
-            return
-        known = window.find(one.number)
-        if known is not None:
-            if known.digest != one.digest:
-                self._echo(one.seat, one.number, c.NUMBER_REUSED.code)
-            elif known.code != PENDING:  # What is pending is answered with its verdict.
-                self._echo(one.seat, one.number, known.code, known.tick)
-        elif window.is_too_old(one.number):
-            self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
-        else:
+        elif one.number > window.highest or not self._is_answered(one, window):
             code = self._execute(one)
             self.recorded.append((i.COMMAND, one.seat, one.number, one.arrival_ms, one.body, code))
             self._conclude(one.seat, one.number, one.digest, code)
             self.out.counts.append((type(one.command).__name__, code, one.arrival_ms))
 
+    def _is_answered(self, one: i.Commanded, window: Window) -> bool:
+        """Answer a command whose number was used before; false if it was not."""
+        known = window.find(one.number)
+        if known is None:
+            if not window.is_too_old(one.number):
+                return False
+            self._echo(one.seat, one.number, c.NUMBER_TOO_OLD.code)
+        elif known.digest != one.digest:
+            self._echo(one.seat, one.number, c.NUMBER_REUSED.code)
+        elif known.code != PENDING:  # What is pending is answered with its verdict.
+            self._echo(one.seat, one.number, known.code, known.tick)
+        return True
+
     def _execute(self, one: i.Commanded) -> int:
         room, command, seat = self.room, one.command, one.seat
         if not room.system.open:
             return c.ROOM_ENDED.code
-        mark = room.mark()
+        items, effects = room.changes.items, room.effects
+        written, asked = len(items), len(effects)
         room.held = ""
         try:
             reason = command.validate(room, seat)
-            assert room.mark() == mark, "validate writes nothing and asks for nothing."
+            assert len(items) == written, "validate writes nothing."
+            assert len(effects) == asked, "validate asks for nothing."
             if reason is not None:
                 assert room.reasons[reason.code] == reason, "The game lists its reasons."
                 return reason.code
-            room.holder = (seat, one.number, one.body)
+            room.holder = one
             command.execute(room, seat)
         except Exception:
-            room.undo_to(mark)
+            room.undo_to((written, asked))
             return FAILED
         finally:
             room.holder = None
@@ -284,15 +293,15 @@ class Tick:
     # --- The end of the tick.
 
     def _close(self) -> None:
-        room, out = self.room, self.out
-        items, effects = room.changes.take(), room.effects
+        room, out, effects = self.room, self.out, self.room.effects
+        items = room.changes.take()
         if not items and not self.recorded:
             assert not effects, "An effect without a change of state."
             return
-        assert len(room.seats) == len(room.windows), "The engine alone seats players."
+        assert len(room.system.seats) == len(room.windows), "The engine alone seats players."
         changes = changes_of(items)
-        inputs, every = i.packed(self.recorded), i.packed(changes.every)
-        tick, asked = i.packed(room.now), i.packed(_named(effects))
+        tick, inputs, every = i.packed(room.now), i.packed(self.recorded), i.packed(changes.every)
+        asked = i.packed(_named(effects)) if effects else _NONE_PACKED
         room.digest = sha256(b"".join((room.digest, tick, inputs, every, asked))).digest()
         room.entry_number += 1
         room.entry_tick = room.now
@@ -302,8 +311,10 @@ class Tick:
             shared = every if changes.public is changes.every else i.packed(changes.public)
             out.shared = codec.delta_tail(room.now, room.now - room.shared_tick, shared)
             room.shared_tick = room.now
-        self._frames(changes)
-        out.effects, room.effects = effects, []
+        if self.concluded or changes.groups or changes.own:
+            self._frames(changes)
+        if effects:
+            out.effects, room.effects = effects, []
         room.due_tick = room.next_due()
         out.ended = not room.system.open
 
@@ -336,6 +347,7 @@ class Tick:
 
 
 _NOTHING: list[Any] = []
+_NONE_PACKED = i.packed(_NOTHING)
 
 
 def give_up(room: Room[Any], seat: int) -> None:

@@ -246,6 +246,8 @@ class RoomHost:
             work = self._tick(opened, now)
             if work is not None:
                 works.append(work)
+                self._plan(opened)
+        self._metrics.ticks_total += len(works)
         committer.submit(works, beat)
 
     def _ready(self, slot: int, beat: int) -> Iterator[OpenRoom]:
@@ -266,8 +268,7 @@ class RoomHost:
         except RoomBroken as error:
             self.closing.set_aside(opened, str(error))
             return None
-        self._metrics.ticks_total += 1
-        work = Work(opened, output, len(room.seats))
+        work = Work(opened, output, len(room.windows))
         opened.in_flight += 1
         if opened.joins:
             self._show(work)
@@ -278,23 +279,33 @@ class RoomHost:
         if opened.asked:  # What was given may be asked for again at once.
             opened.asked.difference_update(one.ask for one in inputs if isinstance(one, i.Drawn))
         if output.entry is not None:
-            self._snapshots.consider(work, self._clock.now_ns())
-            self._plan(opened)
+            self._snapshots.consider(work)
         return work
 
     def _plan(self, opened: OpenRoom) -> None:
         """Look at what the room will want next: a due tick, or something from outside."""
         room = opened.room
-        for ask in room.asks():
+        if room.system.asks or opened.asked:
+            self._see_to_asks(opened)
+        due_tick = room.due_tick
+        if due_tick is None:
+            opened.due_beat = None
+            return
+        due_beat = due_tick - opened.offset_ticks
+        if due_beat == opened.due_beat:
+            return
+        opened.due_beat = due_beat
+        if due_tick <= room.now + 1:  # However soon it ticks again, as most rooms do at once.
+            self._activate(opened)
+        else:
+            self._note_due(opened.row.room_id, due_beat)
+
+    def _see_to_asks(self, opened: OpenRoom) -> None:
+        for ask in opened.room.asks():
             if ask not in opened.asked:
                 opened.asked.add(ask)
                 self._choose(opened, ask)
-        if opened.asked:
-            opened.asked.intersection_update(room.asks())
-        due_beat = None if room.due_tick is None else room.due_tick - opened.offset_ticks
-        before, opened.due_beat = opened.due_beat, due_beat
-        if due_beat is not None and due_beat != before:
-            self._note_due(opened.row.room_id, due_beat)
+        opened.asked.intersection_update(opened.room.asks())
 
     def _note_due(self, room_id: int, due_beat: int) -> None:
         """Remember when to look at a room; times that are no longer true are forgotten in bulk."""

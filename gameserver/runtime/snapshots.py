@@ -52,7 +52,7 @@ class Snapshots:
         self._slot_ns = 0
         self._spent_ns = 0
 
-    def consider(self, work: Work, now_ns: int) -> None:
+    def consider(self, work: Work) -> None:
         """Take a snapshot with this work if its room has come far enough since the last."""
         opened = work.opened
         room = opened.room
@@ -60,6 +60,7 @@ class Snapshots:
         long = room.entry_tick - opened.snapshot_tick >= self.ticks_between
         if not (far or long or work.output.ended) or len(self._waiting) >= WAITING_MAX:
             return
+        now_ns = self._clock.now_ns()
         if now_ns - self._slot_ns > BUDGET_NS:
             self._slot_ns, self._spent_ns = now_ns, 0
         if self._spent_ns < BUDGET_NS:

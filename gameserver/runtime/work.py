@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from gameserver.engine.commands import Outcome
 from gameserver.engine.inbox import Inbox
 from gameserver.engine.output import TickOutput
@@ -127,8 +129,7 @@ class Taken:
     state: bytes
 
 
-@dataclass(slots=True)
-class Work:
+class Work(msgspec.Struct, gc=False):
     """One tick's output on its way to being durable, and what then follows from it.
 
     ``seats_taken`` and ``roster`` are those at the tick's end; of a large room there is no roster.
@@ -137,7 +138,7 @@ class Work:
     opened: OpenRoom
     output: TickOutput
     seats_taken: int = 0
-    shown: list[Shown] = field(default_factory=list)
-    left: list[Leave] = field(default_factory=list)
+    shown: list[Shown] = []
+    left: list[Leave] = []
     roster: Roster | None = None
     snapshot: Taken | None = None

@@ -1,8 +1,8 @@
 """What a slot costs for each of its rooms: from the inbox to a work that can be committed.
 
 Rooms of ten in which something changes in every tick run as in a server, but for sockets and the
-commit: each room gets one command a tick, or none. The garbage collector is on, with what the start
-has made frozen.
+commit: each room gets one command a tick, or none. The garbage collector is on as in the server,
+with what the start has made frozen.
 
     .venv/bin/python -m scripts.bench.slots [--rooms 100] [--runs 15] [--json FILE]
 
@@ -23,6 +23,7 @@ from time import process_time_ns
 import msgspec
 
 from gameserver.runtime.clock import SystemClock
+from gameserver.runtime.collector import NEVER, YOUNG_OBJECTS, YOUNG_ROUNDS
 from gameserver.runtime.committer import Committer
 from gameserver.runtime.host import RoomHost
 from gameserver.runtime.keeper import ShardKeeper
@@ -43,7 +44,6 @@ from scripts.bench.nodes import GAMES, SETTINGS, room_row
 
 SEATS = 10
 BEATS = 100  # In a run; as many as there are entries between two snapshots.
-NEVER = 2**53
 TARGET_US = 12
 
 
@@ -159,6 +159,7 @@ async def measured(rooms: int, runs: int) -> list[Figure]:
     """Return what ticks cost in so many rooms."""
     full = Rooms()
     await full.fill(rooms)
+    gc.set_threshold(YOUNG_OBJECTS, YOUNG_ROUNDS, NEVER)
     gc.collect()
     gc.freeze()
     between = full.snapshots.entries_between
