@@ -10,7 +10,7 @@ a moment ago, and lets in once. Both are EdDSA JWTs; the algorithm is fixed here
 from them. They are not logged and not kept, but for the numbers of tickets that were used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random, SystemRandom
 
@@ -18,6 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gameserver.services.names import cleaned
+from gameserver.services.together import Together
 from persistence.interfaces import StorageUnavailable, Store
 from protocol.messages import INT_MAX
 
@@ -79,6 +80,8 @@ class Accounts:
         self._now_s = now_s
         self._play_money_minor = play_money_minor
         self._chance = chance or SystemRandom()
+        # All players come back at once after an outage.
+        self._names = Together(self._names_of)
         # In the order in which they were used, and when. As many as handshakes allow in a minute.
         self._used_tickets: dict[str, int] = {}
 
@@ -94,15 +97,18 @@ class Accounts:
     async def returning(self, token: str) -> Entrance:
         """Recognise the owner of a token; raise TokenRefused."""
         account, expires_s, ticket = self._claims(token)
-        persons = await self._store.persons((account,))
-        if not persons:
+        name = await self._names.about(account)
+        if name is None:
             raise TokenInvalid("the account is not known")
         if ticket:
             self._use(ticket)
             token = ""
         elif expires_s - self._now_s() < GUEST_LIFE_S // 2:
             token = self.token(account)
-        return Entrance(account, persons[0].name, token)
+        return Entrance(account, name, token)
+
+    async def _names_of(self, accounts: Sequence[int]) -> Mapping[int, str]:
+        return {person.account: person.name for person in await self._store.persons(accounts)}
 
     def verify(self, token: str) -> int:
         """Return the account that a token is for; raise TokenRefused."""

@@ -220,6 +220,10 @@ class Lobby:
 
     async def by_id(self, room_id: int) -> RoomRow | None:
         """Return the room with this id, whatever became of it."""
+        row = self._known.get(room_id)
+        # Of a row nothing changes but the status; who has the room open here knows that better.
+        if row is not None and self._occupancy.seats(room_id) is not None:
+            return row
         return await self._store.room(room_id)
 
     async def list(self, game_name: str) -> tuple[Listing, ...] | Refusal:

@@ -364,3 +364,20 @@ async def seats_listed(rig: Rig) -> tuple[int, int]:
     assert isinstance(listings, tuple)
     assert len(listings) == 1
     return listings[0].seats_taken, listings[0].seats_max
+
+
+class Forgetful(MemoryStore):
+    """A store that finds no room."""
+
+    async def room(self, room_id: int) -> RoomRow | None:
+        return None
+
+
+async def test_a_room_that_is_open_here_is_found_without_the_store() -> None:
+    rig = Rig(Forgetful())
+    row = await rig.create()
+    assert await rig.lobby.by_id(row.room_id) is None, "the store knows what is not open here"
+    rig.seats.taken[row.room_id] = 1
+    assert await rig.lobby.by_id(row.room_id) == row
+    rig.lobby.closed(row.room_id)
+    assert await rig.lobby.by_id(row.room_id) is None

@@ -33,9 +33,10 @@ AWAITS = (
     "runtime.snapshots._save save_snapshots",
     "runtime.snapshots.run",
     "services.accounts.guest create_person",
-    "services.accounts.returning persons",
+    "services.accounts._names_of persons",
     "services.lobby._create create_room",
     "services.lobby.by_id room",
+    "services.together.about",
 )
 # Where it takes a rare story to come to: more runs have a server die there, if they do.
 RARE = ("runtime.opening.run set_aside", "runtime.recovery._resume verdicts")
