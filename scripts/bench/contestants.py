@@ -4,6 +4,7 @@ Each is started for a run and gone after it. The server has a core of its own; P
 the load client's, and starts empty.
 """
 
+import argparse
 import asyncio
 import sys
 import tempfile
@@ -17,9 +18,11 @@ from scripts.bench.loading import Played, played
 from scripts.bench.measuring import Cores, Withheld, free_port, on_cores, running
 from scripts.bench.peers import PEERS, Peer
 
-OURS = {"memory": "ours, memory", "postgres": "ours, durable"}
+OURS = {"memory": "ours, memory", "durable": "ours, durable"}
+GROUPS = {"ours": list(OURS), "peers": [peer.name for peer in PEERS]}
 GAMES = {10: "bench10", 50: "bench50"}  # In larger rooms all but the first player watch.
-GAME_CLASSES = ("Beat", "Beat50")
+CALM_GAME = "bench10calm"
+GAME_CLASSES = ("Beat", "Beat50", "Calm")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Scene:
     """How many players there are, in rooms of which size, and for how long.
 
     Those who do not play say hello and are in no room. In a storm all connections break at once,
-    and all come back at once; only our server is asked for what was missed meanwhile.
+    and all come back at once; only our server is asked for what was missed meanwhile. In calm rooms
+    something changes once a second.
     """
 
     players: int
@@ -37,6 +41,7 @@ class Scene:
     warm_s: float
     plays: bool = True
     storm: bool = False
+    calm: bool = False
 
     def flags(self) -> list[str]:
         """Return what the load client is told of it."""
@@ -51,15 +56,26 @@ class Scene:
 Contestant = Callable[[Scene, Cores], Played]
 
 
-def contestants(stores: Sequence[str], peers: Sequence[str]) -> dict[str, Contestant]:
-    """Return those that were named."""
-    found: dict[str, Contestant] = {}
-    for store in stores:
-        found[OURS[store]] = _durable if store == "postgres" else _in_memory
-    for peer in PEERS:
-        if peer.name in peers:
-            found[peer.name] = _of_peer(peer)
-    return found
+def names_in(text: str) -> list[str]:
+    """Return the contestants that a list names, by themselves or as `ours` or `peers`."""
+    names: list[str] = []
+    for name in text.split(","):
+        if name not in GROUPS and name not in (known := [*GROUPS["ours"], *GROUPS["peers"]]):
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*GROUPS, *known])}")
+        names += GROUPS.get(name, [name])
+    return list(dict.fromkeys(names))
+
+
+def add_flag(parser: argparse.ArgumentParser, default: str = "ours") -> None:
+    """Let a benchmark be told whom to measure."""
+    parser.add_argument("--contestants", type=names_in, default=names_in(default))
+
+
+def contestants(names: Sequence[str]) -> dict[str, Contestant]:
+    """Return those that were named, by what tables call them."""
+    ours = {"memory": _in_memory, "durable": _durable}
+    found = {OURS[name]: ours[name] for name in names if name in OURS}
+    return found | {peer.name: _of_peer(peer) for peer in PEERS if peer.name in names}
 
 
 def server_command(scene: Scene, folder: Path, *flags: str) -> list[str]:
@@ -113,6 +129,7 @@ def _ours(scene: Scene, cores: Cores, *flags: str) -> Played:
         with running(command, cores.server, "server_ready") as (pid, ready):
             port = urlsplit(ready["play"]).port
             load = ["--dialect", "gs", "--port", str(port), *scene.flags()]
-            load += ["--game", GAMES.get(scene.room_size, GAMES[10])]
+            game = GAMES.get(scene.room_size, GAMES[10])
+            load += ["--game", CALM_GAME if scene.calm else game]
             load += ["--watch", "no" if scene.room_size in GAMES else "yes"]
             return played(load, pid, cores)

@@ -5,7 +5,7 @@ frame that arrived, at 20 frames a second for everybody and as fast as it goes, 
 the C program's it is. Runs of both take turns. `scripts.bench.fanout_edge` is our side.
 
     .venv/bin/python -m scripts.bench.fanout [--connections 500,2000,5000] [--frame-bytes 200]
-        [--hz 20,0] [--runs 3] [--duration 5] [--ways edge,write] [--json FILE]
+        [--hz 20,0] [--runs 3] [--seconds 5] [--ways edge,write] [--json FILE]
 
 ``--hz 0`` is saturation. Loopback makes the sender pay for most of the receiving too.
 """
@@ -81,7 +81,7 @@ def compared(work: Work, ways: Sequence[str], arguments: argparse.Namespace) -> 
     runs: dict[str, list[Played]] = {sender: [] for sender in (LIMIT, *ways)}
     for _ in range(arguments.runs):
         for sender, ones in runs.items():
-            ones.append(sent(sender, work, cores, arguments.duration))
+            ones.append(sent(sender, work, cores, arguments.seconds))
     limit_us = Range.of([one.us_per_delta for one in runs[LIMIT]]).median
     found = []
     for sender, ones in runs.items():
@@ -113,7 +113,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--hz", default="20,0")
     parser.add_argument("--ways", default="edge")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--duration", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--json", metavar="FILE", type=Path)
     return parser.parse_args(argv)
 

@@ -5,7 +5,7 @@ command; beside it that of a C program that reads the same bytes and throws them
 `scripts.bench.inbound_edge` is our side.
 
     .venv/bin/python -m scripts.bench.inbound [--connections 2000] [--rates 20000,80000]
-        [--runs 3] [--duration 5] [--json FILE]
+        [--runs 3] [--seconds 5] [--json FILE]
 """
 
 import argparse
@@ -60,7 +60,7 @@ def taken(taker: str, rate: int, arguments: argparse.Namespace, cores: Cores) ->
         flags = ["--dialect", "plain" if taker == LIMIT else "gs", "--play", "no"]
         flags += ["--port", str(port), "--connections", str(connections)]
         flags += ["--rate", str(rate / connections), "--warm", "1"]
-        return played([*flags, "--duration", str(arguments.duration)], pid, cores)
+        return played([*flags, "--duration", str(arguments.seconds)], pid, cores)
 
 
 def compared(rate: int, arguments: argparse.Namespace) -> list[Taking]:
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--connections", type=int, default=2_000)
     parser.add_argument("--rates", default="20000,80000")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--duration", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--json", metavar="FILE", type=Path)
     arguments = parser.parse_args(argv)
     report = head("scripts.bench.inbound", argv)

@@ -5,11 +5,14 @@ server has a core, the load client another one, which it shares with PostgreSQL 
 durable. The number of players grows until they get less than 95 % of their updates, or until the
 99th percentile from a command to the update that shows it passes 150 ms.
 
-    .venv/bin/python -m scripts.bench.rooms [--size 10|50] [--stores memory,postgres]
-        [--peers colyseus,ws,websockets] [--players N] [--from 1000] [--step 1000] [--most 12000]
-        [--runs 1] [--duration 10] [--json FILE]
+    .venv/bin/python -m scripts.bench.rooms [--contestants ours,peers] [--size 10|50]
+        [--players N] [--from 1000] [--step 1000] [--most 12000] [--runs 1] [--seconds 10]
+        [--json FILE]
 
-With ``--players`` that one number is measured. Contestants take turns, ``runs`` times each.
+Contestants are memory and durable (ours), colyseus, ws and websockets (peers); they take turns,
+``runs`` times each. With ``--players`` that one number is measured, which takes 20 seconds each:
+
+    .venv/bin/python -m scripts.bench.rooms --players 3000 --seconds 8 --contestants memory
 """
 
 import argparse
@@ -18,10 +21,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.contestants import OURS, Contestant, Scene, contestants
+from scripts.bench.contestants import Contestant, Scene, add_flag, contestants
 from scripts.bench.loading import Played
 from scripts.bench.measuring import Cores, Range, Withheld, head, two_cores, write_report
-from scripts.bench.peers import PEERS
 
 RATE_MIN, P99_MS_MAX = 0.95, 150.0
 TITLES = (
@@ -65,7 +67,7 @@ class Contest:
     def __init__(self, arguments: argparse.Namespace, cores: Cores) -> None:
         self._arguments = arguments
         self._cores = cores
-        self._everybody = contestants(arguments.stores, arguments.peers)
+        self._everybody = contestants(arguments.contestants)
         self.runs: list[dict[str, Any]] = []
         self.withheld: dict[str, str] = {}
 
@@ -88,7 +90,7 @@ class Contest:
     def run(self, name: str, contestant: Contestant, players: int) -> Played:
         """Let so many play."""
         wanted = self._arguments
-        scene = Scene(players, wanted.size, wanted.rate, wanted.duration, wanted.warm)
+        scene = Scene(players, wanted.size, wanted.rate, wanted.seconds, wanted.warm)
         one = contestant(scene, self._cores)
         print(line(name, players, one), flush=True)
         self.runs.append({"contestant": name, "players": players, **one.figures()})
@@ -104,33 +106,18 @@ class Contest:
         return capacity(does_hold, wanted.first, wanted.step, wanted.most)
 
 
-def names_in(text: str, known: Sequence[str]) -> list[str]:
-    """Return the names in a list, or raise if one is not known."""
-    names = [name for name in text.split(",") if name]
-    for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
-    return names
-
-
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
     """Return what was asked for."""
-    peers = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    add_flag(parser)
     parser.add_argument("--size", type=int, choices=(10, 50), default=10)
-    parser.add_argument(
-        "--stores", type=lambda text: names_in(text, list(OURS)), default=["memory", "postgres"]
-    )
-    parser.add_argument(
-        "--peers", nargs="?", type=lambda text: names_in(text, peers), const=peers, default=[]
-    )
     parser.add_argument("--players", type=int)
     parser.add_argument("--from", dest="first", type=int, default=1000)
     parser.add_argument("--step", type=int, default=1000)
     parser.add_argument("--most", type=int, default=12_000)
     parser.add_argument("--rate", type=float, default=2.0)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--duration", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--warm", type=float, default=3.0)
     parser.add_argument("--json", metavar="FILE", type=Path)
     return parser.parse_args(argv)

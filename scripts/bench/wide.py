@@ -4,8 +4,8 @@ The server has a core, the load client another one. Given is how many updates a 
 got, how long after the first viewer of a tick the last one had it (the 99th percentile of ticks),
 and the server's processor time for each frame.
 
-    .venv/bin/python -m scripts.bench.wide [--viewers 5000] [--stores memory,postgres] [--runs 3]
-        [--duration 8] [--json FILE]
+    .venv/bin/python -m scripts.bench.wide [--viewers 5000] [--contestants memory,durable]
+        [--runs 3] [--seconds 8] [--json FILE]
 """
 
 import argparse
@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.contestants import OURS, Scene, contestants
+from scripts.bench.contestants import Scene, add_flag, contestants
 from scripts.bench.loading import Played
 from scripts.bench.measuring import Range, Withheld, head, two_cores, write_report
-from scripts.bench.rooms import names_in
 
 TARGET_SPREAD_MS = 40
 
@@ -37,11 +36,9 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--viewers", type=int, default=5_000)
-    parser.add_argument(
-        "--stores", type=lambda text: names_in(text, list(OURS)), default=["memory", "postgres"]
-    )
+    add_flag(parser)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--duration", type=float, default=8.0)
+    parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--json", metavar="FILE", type=Path)
     return parser.parse_args(argv)
 
@@ -50,10 +47,10 @@ def measured(arguments: argparse.Namespace) -> dict[str, list[Played]]:
     """Let all stores take turns."""
     cores = two_cores()
     # All but one watch: nobody sends commands.
-    scene = Scene(arguments.viewers, arguments.viewers, 0.0, arguments.duration, 2.0)
+    scene = Scene(arguments.viewers, arguments.viewers, 0.0, arguments.seconds, 2.0)
     runs: dict[str, list[Played]] = {}
     for _ in range(arguments.runs):
-        for name, contestant in contestants(arguments.stores, []).items():
+        for name, contestant in contestants(arguments.contestants).items():
             one = contestant(scene, cores)
             print(line(name, one), flush=True)
             runs.setdefault(name, []).append(one)

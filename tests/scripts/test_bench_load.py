@@ -151,9 +151,11 @@ def test_the_number_of_players_grows_until_it_does_not_hold(limit: int, expected
 
 def test_an_unknown_contestant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        rooms.parsed(["--peers", "nobody"])
+        rooms.parsed(["--contestants", "nobody"])
     assert "nobody" in capsys.readouterr().err
-    assert rooms.parsed(["--peers"]).peers == [peer.name for peer in PEERS]
+    named = rooms.parsed(["--contestants", "durable,peers,ws"]).contestants
+    assert named == ["durable", *(peer.name for peer in PEERS)]
+    assert rooms.parsed([]).contestants == ["memory", "durable"]
 
 
 # --- What cannot be had is withheld.
@@ -251,7 +253,7 @@ def test_a_program_compiles_without_a_warning_and_once(
 @needs_two_cores
 def test_both_senders_reach_everybody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "report.json"
-    flags = ["--connections", "20", "--hz", "20", "--runs", "1", "--duration", "0.5"]
+    flags = ["--connections", "20", "--hz", "20", "--runs", "1", "--seconds", "0.5"]
     assert fanout.main([*flags, "--ways", "edge,write", "--json", str(path)]) == 0
     report = json.loads(path.read_text())
     assert [one["sender"] for one in report["fanout"]] == [fanout.LIMIT, "edge", "write"]
@@ -269,8 +271,8 @@ def test_players_of_a_room_see_their_commands_in_its_updates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.json"
-    flags = ["--players", "20", "--stores", "memory", "--peers", "websockets", "--rate", "10"]
-    flags += ["--duration", "1", "--warm", "0.2", "--json", str(path)]
+    flags = ["--players", "20", "--contestants", "memory,websockets", "--rate", "10"]
+    flags += ["--seconds", "1", "--warm", "0.2", "--json", str(path)]
     assert rooms.main(flags) == 0
     report = json.loads(path.read_text())
     assert [one["contestant"] for one in report["runs"]] == ["ours, memory", "websockets"]
@@ -290,7 +292,7 @@ def test_all_viewers_of_a_room_are_told_of_every_tick(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.json"
-    flags = ["--viewers", "40", "--stores", "memory", "--runs", "1", "--duration", "1"]
+    flags = ["--viewers", "40", "--contestants", "memory", "--runs", "1", "--seconds", "1"]
     assert wide.main([*flags, "--json", str(path)]) == 0
     (one,) = json.loads(path.read_text())["runs"]["ours, memory"]
     assert one["deltas_each_s_worst"] > 15
@@ -303,7 +305,7 @@ def test_all_viewers_of_a_room_are_told_of_every_tick(
 @needs_two_cores
 def test_commands_reach_both_takers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "report.json"
-    flags = ["--connections", "20", "--rates", "400", "--runs", "1", "--duration", "0.5"]
+    flags = ["--connections", "20", "--rates", "400", "--runs", "1", "--seconds", "0.5"]
     assert inbound.main([*flags, "--json", str(path)]) == 0
     report = json.loads(path.read_text())
     assert "withheld" not in report
@@ -320,7 +322,7 @@ def test_the_memory_of_connections_is_told(
 ) -> None:
     path = tmp_path / "report.json"
     flags = ["--connections", "50", "--idle", "0.2", "--playing", "0.2", "--json", str(path)]
-    assert connections.main([*flags, "--peers", "websockets"]) == 0
+    assert connections.main([*flags, "--contestants", "durable,websockets"]) == 0
     runs = json.loads(path.read_text())["runs"]
     assert [(one["contestant"], one["state"]) for one in runs] == [
         ("ours, durable", "idle"),
