@@ -1,9 +1,12 @@
 """What a commit costs, from the call to the answer, on a PostgreSQL that keeps what it commits.
 
-Three kinds of batch: the entries of a slot, a rush of holds, and the settlement of a round. Each
-is sent back to back over one connection; the time is that of `Store.commit` alone.
+Three kinds of batch, in several sizes: the entries of a slot, one for each room; a rush of holds;
+and their settlement at the end of a round, of which every fourth has won. Each is sent back to back
+over one connection, sizes in turns; the time is that of `Store.commit` alone. Given are commits of
+each kind and size, and how many entries or movements of wallets that is a second.
 
-    .venv/bin/python -m scripts.bench.commit [--rounds N] [--postgres DSN]
+    .venv/bin/python -m scripts.bench.commit [--sizes 1,10,100,1000] [--rounds 100]
+        [--postgres DSN] [--json FILE]
 """
 
 import argparse
@@ -13,8 +16,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uvloop
@@ -34,27 +38,61 @@ from persistence.interfaces import (
 from persistence.ownership import DEFAULT_SHARDS
 from persistence.postgres.migrate import migrate
 from persistence.postgres.store import PostgresStore
+from scripts.bench.measuring import head, write_report
 
-ENTRIES = 100
+ROOMS_MAX = 10_000
 PAYLOAD_BYTES = 200
 STAKE_MINOR = 100
 GRANT_MINOR = 10**9
 WARM_UP = 10  # The first commits of a connection make their plans.
 
+ENTRIES, HOLDS, SETTLEMENTS = "entries", "holds", "settlements"
 # p50 in milliseconds; see the figures to reach.
-TARGET_MS = {"100 entries": 3.0, "1,000 holds": 40.0, "1,000 settlements": 40.0}
+TARGET_MS = {(ENTRIES, 100): 3.0, (HOLDS, 1000): 40.0, (SETTLEMENTS, 1000): 40.0}
+Times = dict[tuple[str, int], list[float]]  # Milliseconds by kind and size.
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What commits of one kind and size cost."""
+
+    kind: str
+    size: int
+    commits: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+    @property
+    def rows_s(self) -> float:
+        """How many rows a second that is."""
+        return self.size * 1_000 / self.p50_ms
+
+    @property
+    def is_within_target(self) -> bool:
+        """Whether the median is what it should be."""
+        return self.p50_ms < TARGET_MS.get((self.kind, self.size), float("inf"))
+
+    def line(self) -> str:
+        """Return it for the table."""
+        target = TARGET_MS.get((self.kind, self.size))
+        aim = "" if target is None else f"{target:9.1f}"
+        return (
+            f"{self.kind:12}{self.size:6,}{self.commits:9}{self.p50_ms:9.2f}{self.p99_ms:9.2f}"
+            f"{self.max_ms:9.2f}{self.rows_s:11,.0f}{aim}"
+        )
 
 
 class Owner:
     """A node that owns all shards and has rooms and players on them."""
 
-    def __init__(self, store: PostgresStore) -> None:
+    def __init__(self, store: PostgresStore, rooms: int) -> None:
         self._store = store
         self._dice = random.Random(7)
         self._epochs: dict[int, int] = {}
         self._heads: dict[int, bytes] = {}
         self._clock_tick = 0
-        self._rooms = [self._dice.getrandbits(53) for _ in range(ENTRIES)]
+        self._rooms = [self._dice.getrandbits(53) for _ in range(rooms)]
         self._numbers = dict.fromkeys(self._rooms, 0)
         self.players = [self._dice.getrandbits(53) for _ in range(TRANSFERS_PER_BATCH_MAX)]
 
@@ -65,36 +103,36 @@ class Owner:
         for player in self.players:
             assert await self._store.create_person(player, "bench", GRANT_MINOR)
 
-    def entries(self) -> Batch:
-        """Return a slot's entries, one for each room."""
+    def entries(self, count: int) -> Batch:
+        """Return the entries of a slot, one for each of so many rooms."""
         rows = []
-        for room in self._rooms:
+        for room in self._rooms[:count]:
             self._numbers[room] += 1
             payload = self._dice.randbytes(PAYLOAD_BYTES)
             rows.append(EntryRow(room % DEFAULT_SHARDS, room, self._numbers[room], 1, payload))
         return self._batch(entries=rows)
 
-    def holds(self, turn: int) -> Batch:
-        """Return a bet of each player in one room."""
+    def holds(self, turn: str, count: int) -> Batch:
+        """Return a bet of each of so many players in one room."""
         room = self._rooms[0]
         return self._batch(
             holds=[
                 Hold(room % DEFAULT_SHARDS, room, f"{room}:{turn}:{player}", player, STAKE_MINOR)
-                for player in self.players
+                for player in self.players[:count]
             ]
         )
 
-    def settlements(self, turn: int) -> Batch:
+    def settlements(self, turn: str, count: int) -> Batch:
         """Return the end of all those bets, of which every fourth has won, and the booking."""
         room = self._rooms[0]
         rows = [
             Settle(room % DEFAULT_SHARDS, room, f"{room}:{turn}:{player}", 390 * (number % 4 == 0))
-            for number, player in enumerate(self.players)
+            for number, player in enumerate(self.players[:count])
         ]
         net = STAKE_MINOR * len(rows) - sum(row.payout_minor for row in rows)
         booking = Booking(room % DEFAULT_SHARDS, room, f"{room}:{turn}", net)
-        # The booking takes the place of one settlement: a batch holds no more.
-        return self._batch(settles=rows[:-1], bookings=[booking])
+        # The booking takes the place of one settlement where a batch holds no more.
+        return self._batch(settles=rows[: TRANSFERS_PER_BATCH_MAX - 1], bookings=[booking])
 
     def _batch(
         self,
@@ -124,21 +162,21 @@ class Owner:
         )
 
 
-async def measure(store: PostgresStore, rounds: int) -> dict[str, list[float]]:
-    """Return milliseconds of each commit, by kind."""
-    owner = Owner(store)
+async def measure(store: PostgresStore, sizes: Sequence[int], rounds: int) -> Times:
+    """Return milliseconds of each commit, by kind and size."""
+    owner = Owner(store, max(sizes))
     await owner.settle_in()
-    for _ in range(WARM_UP):
-        await _timed(store, owner.entries())
-    times: dict[str, list[float]] = {name: [] for name in TARGET_MS}
-    for _ in range(rounds):
-        times["100 entries"].append(await _timed(store, owner.entries()))
-    for turn in range(-WARM_UP, max(20, rounds // 10)):
-        held = await _timed(store, owner.holds(turn))
-        settled = await _timed(store, owner.settlements(turn))
-        if turn >= 0:
-            times["1,000 holds"].append(held)
-            times["1,000 settlements"].append(settled)
+    times: Times = {}
+    for turn in range(-WARM_UP, rounds):
+        for size in sizes:
+            taken = {ENTRIES: await _timed(store, owner.entries(size))}
+            if size <= TRANSFERS_PER_BATCH_MAX:
+                bets = f"{turn}.{size}"
+                taken[HOLDS] = await _timed(store, owner.holds(bets, size))
+                taken[SETTLEMENTS] = await _timed(store, owner.settlements(bets, size))
+            for kind, took_ms in taken.items():
+                if turn >= 0:
+                    times.setdefault((kind, size), []).append(took_ms)
     return times
 
 
@@ -162,36 +200,58 @@ async def _database(dsn: str | None) -> AsyncIterator[str]:
             yield server.dsn
 
 
-async def run(dsn: str | None, rounds: int) -> bool:
-    """Print the figures; return whether each median is within its target."""
+async def run(dsn: str | None, sizes: Sequence[int], rounds: int) -> list[Cost]:
+    """Return what commits cost on that database, or on one of their own."""
     async with _database(dsn) as address:
         await migrate(address)
         store = PostgresStore(address, application_name="bench")
         await store.start()
         try:
-            times = await measure(store, rounds)
+            times = await measure(store, sizes, rounds)
         finally:
             await store.stop()
-    print(f"{'':20}{'commits':>9}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'target':>9}")
-    for name, taken in times.items():
-        p99 = statistics.quantiles(taken, n=100)[98]
-        print(
-            f"{name:20}{len(taken):9}{statistics.median(taken):9.2f}{p99:9.2f}{max(taken):9.2f}"
-            f"{TARGET_MS[name]:9.1f}"
+    return [
+        Cost(
+            *(kind, size, len(taken), statistics.median(taken)),
+            *(statistics.quantiles(taken, n=100)[98], max(taken)),
         )
-    return all(statistics.median(taken) < TARGET_MS[name] for name, taken in times.items())
+        for (kind, size), taken in sorted(times.items())
+    ]
 
 
-def main() -> int:
-    """Run from the command line; 1 if a median misses its target."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=500, help="commits of entries to measure")
-    parser.add_argument("--postgres", help="a database of its own; by default an embedded one")
-    options = parser.parse_args()
-    print("$ python -m scripts.bench.commit", *sys.argv[1:])
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for."""
+
+    def sizes(text: str) -> list[int]:
+        found = [int(size) for size in text.split(",")]
+        if not all(1 <= size <= ROOMS_MAX for size in found):
+            raise argparse.ArgumentTypeError(f"sizes are 1 to {ROOMS_MAX}")
+        return found
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--sizes", type=sizes, default=[1, 10, 100, 1000])
+    parser.add_argument("--rounds", type=int, default=100, help="commits of each kind and size")
+    parser.add_argument("--postgres", metavar="DSN", help="a database of its own")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print; 1 if a median misses its target."""
+    arguments = parsed(argv)
+    report = head("scripts.bench.commit", argv)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return 0 if runner.run(run(options.postgres, options.rounds)) else 1
+        costs = runner.run(run(arguments.postgres, arguments.sizes, arguments.rounds))
+    print(
+        f"{'':12}{'rows':>6}{'commits':>9}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'rows/s':>11}"
+        f"{'target':>9}"
+    )
+    for cost in costs:
+        print(cost.line())
+    figures = [asdict(cost) | {"rows_s": cost.rows_s} for cost in costs]
+    write_report(arguments.json, report | {"commits": figures})
+    return 0 if all(cost.is_within_target for cost in costs) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.contestants import OURS, Scene, add_flag, contestants
+from scripts.bench.contestants import CALM_GAME, OURS, Scene, add_flag, contestants
 from scripts.bench.loading import Played
 from scripts.bench.measuring import Range, Withheld, head, two_cores, write_report
 
@@ -59,12 +59,11 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 def scenes(count: int, arguments: argparse.Namespace) -> dict[str, Scene]:
     """Return the ways in which so many connections are kept."""
-    calm = count >= CALM_FROM
-    rate = CALM_RATE if calm else RATE
+    game, rate = (CALM_GAME, CALM_RATE) if count >= CALM_FROM else ("", RATE)
     return {
         "idle": Scene(count, 10, 0.0, arguments.idle, 0.0, plays=False),
-        "playing": Scene(count, 10, rate, 1.0, arguments.playing, calm=calm),
-        "storm": Scene(count, 10, 0.0, 2.0, 2.0, storm=True, calm=calm),
+        "playing": Scene(count, 10, rate, 1.0, arguments.playing, game=game),
+        "storm": Scene(count, 10, 0.0, 2.0, 2.0, storm=True, game=game),
     }
 
 

@@ -30,8 +30,8 @@ class Scene:
     """How many players there are, in rooms of which size, and for how long.
 
     Those who do not play say hello and are in no room. In a storm all connections break at once,
-    and all come back at once; only our server is asked for what was missed meanwhile. In calm rooms
-    something changes once a second.
+    and all come back at once; only our server is asked for what was missed meanwhile. The game is
+    that of the benchmark, which changes in every tick, unless ours is told of another.
     """
 
     players: int
@@ -41,7 +41,7 @@ class Scene:
     warm_s: float
     plays: bool = True
     storm: bool = False
-    calm: bool = False
+    game: str = ""
 
     def flags(self) -> list[str]:
         """Return what the load client is told of it."""
@@ -85,6 +85,7 @@ def server_command(scene: Scene, folder: Path, *flags: str) -> list[str]:
     command += ["--port", "0", "--admin-port", "0", "--log-format", "json", *flags]
     for one in GAME_CLASSES:
         command += ["--games", f"scripts.bench.beat_game:{one}"]
+    command += ["--games", "keno"]
     for bound in ("connections-max", "connections-per-address-max"):
         command += [f"--{bound}", many]
     for bound in ("connections-unauthenticated-max", "handshakes-per-second"):
@@ -129,7 +130,6 @@ def _ours(scene: Scene, cores: Cores, *flags: str) -> Played:
         with running(command, cores.server, "server_ready") as (pid, ready):
             port = urlsplit(ready["play"]).port
             load = ["--dialect", "gs", "--port", str(port), *scene.flags()]
-            game = GAMES.get(scene.room_size, GAMES[10])
-            load += ["--game", CALM_GAME if scene.calm else game]
+            load += ["--game", scene.game or GAMES.get(scene.room_size, GAMES[10])]
             load += ["--watch", "no" if scene.room_size in GAMES else "yes"]
             return played(load, pid, cores)

@@ -1,6 +1,6 @@
-"""Measures what rooms cost: a tick packed for all viewers, a replayed entry, a snapshot.
+"""Measures what rooms cost: a write, a delta, a whole tick, a replayed entry, a snapshot.
 
-    .venv/bin/python -m scripts.bench.engine [--runs 15] [--profile]
+    .venv/bin/python -m scripts.bench.engine [--runs 15] [--profile] [--json FILE]
 
 Figures are microseconds of CPU (``process_time``), the best and the median of the runs; on a busy
 machine the best is the one to compare. The garbage collector is on, as in the server, with what
@@ -15,7 +15,8 @@ import gc
 import pstats
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from time import process_time_ns
 from typing import Annotated, Any, ClassVar
 
@@ -24,12 +25,15 @@ import msgspec
 from gameserver.engine import inputs as i
 from gameserver.engine import snapshot
 from gameserver.engine.commands import Command, Reason
+from gameserver.engine.delta import changes_of
 from gameserver.engine.fields import public, table
 from gameserver.engine.game import Game
 from gameserver.engine.inbox import Inbox
 from gameserver.engine.records import Record, Table
 from gameserver.engine.room import Room
 from gameserver.engine.window import body_digest
+from protocol import codec
+from scripts.bench.measuring import head, write_report
 
 ROOM_ID = 4_242_424_242
 WALL_MS = 1_800_000_000_000
@@ -186,6 +190,27 @@ def fog_ticks() -> Ticking:
     return Ticking(FOG_SEATS, lambda count: March(first=count % TERRITORIES))
 
 
+def write_us(room: Room[State]) -> float:
+    """Return microseconds of CPU for one recorded write, taken out of the log with nine others."""
+    players, changes, writes = room.state.players, room.changes, 10_000
+    began_ns = process_time_ns()
+    for number in range(writes):
+        players[number % PUBLIC_SEATS].points = number
+        if number % 10 == 0:
+            changes.take()
+    took_ns = process_time_ns() - began_ns
+    changes.take()
+    return took_ns / writes / 1_000
+
+
+def delta_us(room: Room[State]) -> float:
+    """Return microseconds of CPU for sorting and packing the changes of a tick, five of them."""
+    for seat in range(CHANGED):
+        room.state.players[seat].points += 1
+    items = room.changes.take()
+    return timed_us(lambda: codec.packed(changes_of(items).public), 2_000)
+
+
 def replay_us(entries: list[bytes]) -> float:
     """Return microseconds of CPU for reading and replaying one entry."""
     room: Room[State] = Room(BenchGame(), ROOM_ID)
@@ -210,45 +235,50 @@ def figures(runs: int, measure: Callable[[], float]) -> tuple[float, float]:
     return min(taken), statistics.median(taken)
 
 
-def report(runs: int) -> None:
-    """Measure everything and print it."""
+def report(runs: int) -> dict[str, dict[str, float]]:
+    """Measure everything, print it and return it."""
     small, fog = public_ticks(), fog_ticks()
     recorded = public_ticks()
     recorded.record(TICKS)
     game = BenchGame()
+    stored = snapshot.dump(fog.room)
+    plain, _ = seated(PUBLIC_SEATS)
     gc.collect()
     gc.freeze()
-    print(f"command: {' '.join(['python -m scripts.bench.engine', *sys.argv[1:]])}")
-    print(f"python {sys.version.split()[0]}, {runs} runs of {TICKS} ticks, garbage collector on")
-    _line("one command, room of 10, 3 public fields", figures(runs, small.run), TARGET_PUBLIC_US)
-    _line(
-        f"five fields, room of 50 with fog, {_frames(fog)} frames",
-        figures(runs, fog.run),
-        TARGET_FOG_US,
-    )
-    best, median = figures(runs, lambda: replay_us(recorded.entries))
-    _line("replay of an entry with one command", (best, median), 1_000_000 // TARGET_ENTRIES_S)
-    print(f"{'':4}= {1e6 / best:,.0f} entries a second ({1e6 / median:,.0f})")
-    stored = snapshot.dump(fog.room)
-    _line(
-        f"snapshot of 50 seats and {TERRITORIES} records ({len(stored)} bytes): dump",
-        figures(runs, lambda: timed_us(lambda: snapshot.dump(fog.room))),
-    )
-    _line(
-        f"{'':16}the same: load",
-        figures(runs, lambda: timed_us(lambda: snapshot.load(game, stored))),
-    )
+    print(f"{runs} runs, ticks {TICKS} a run; garbage collector on")
+    works: list[tuple[str, Callable[[], float], float | None]] = [
+        ("one recorded write", lambda: write_us(plain), None),
+        (f"a delta of {CHANGED} changes, sorted and packed", lambda: delta_us(plain), None),
+        ("a tick: one command, room of 10, 3 public fields", small.run, TARGET_PUBLIC_US),
+        (
+            f"a tick: five fields, room of 50 with fog, {_frames(fog)} frames",
+            fog.run,
+            TARGET_FOG_US,
+        ),
+        (
+            "an entry with one command, replayed",
+            lambda: replay_us(recorded.entries),
+            1_000_000 / TARGET_ENTRIES_S,
+        ),
+        (
+            f"a snapshot of 50 seats and {TERRITORIES} records ({len(stored)} bytes)",
+            lambda: timed_us(lambda: snapshot.dump(fog.room)),
+            None,
+        ),
+        ("the same, read", lambda: timed_us(lambda: snapshot.load(game, stored)), None),
+    ]
+    found = {}
+    for what, measure, target in works:
+        best, median = figures(runs, measure)
+        aim = "" if target is None else f"   target {target:.0f}"
+        print(f"{what:68} {best:8.2f} µs   median {median:8.2f}{aim}")
+        found[what] = {"best_us": best, "median_us": median}
+    return found
 
 
 def _frames(ticking: Ticking) -> int:
     ticking.run()
     return ticking.frames
-
-
-def _line(what: str, best_and_median: tuple[float, float], target: int | None = None) -> None:
-    best, median = best_and_median
-    aim = "" if target is None else f"   target {target}"
-    print(f"{what:68} {best:8.2f} µs   median {median:8.2f}{aim}")
 
 
 def profile() -> None:
@@ -259,12 +289,20 @@ def profile() -> None:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(22)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str]) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--profile", action="store_true")
-    arguments = parser.parse_args()
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    arguments = parser.parse_args(argv)
+    told = head("scripts.bench.engine", argv)
     if arguments.profile:
         profile()
     else:
-        report(arguments.runs)
+        write_report(arguments.json, told | {"figures": report(arguments.runs)})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -4,16 +4,17 @@ The room is one of keno, with a bet or the verdict on one in every entry. Its jo
 PostgreSQL, unsealed, replayed, and every digest is compared, as after any crash; there is no
 snapshot to begin from.
 
-    .venv/bin/python -m scripts.bench.recovery [--entries N] [--postgres DSN]
+    .venv/bin/python -m scripts.bench.recovery [--entries 20000] [--runs 3] [--postgres DSN]
+        [--json FILE]
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ from gameserver.runtime.work import OpenRoom, Work
 from persistence.interfaces import CommitAnswer, Store
 from persistence.ownership import DEFAULT_SHARDS
 from persistence.sealing import Sealer
+from scripts.bench.measuring import Range, head, write_report
 from scripts.bench.nodes import GAMES, database, room_row
 
 ROOM_ID = 4_711
@@ -76,21 +78,22 @@ async def kept(store: Store, outputs: Sequence[TickOutput], room_id: int = ROOM_
         keeper.owned[shard_of(room_id, DEFAULT_SHARDS)].head = batch.marks[0].next_head
 
 
-async def measured(entries: int, dsn: str | None) -> tuple[int, float]:
-    """Return how many entries were recovered, and how many a second (median of 3)."""
+async def measured(entries: int, runs: int, dsn: str | None) -> list[float]:
+    """Return how many entries a second were recovered in each of some runs."""
     outputs = played(entries)
+    entries = sum(output.entry is not None for output in outputs)  # The last may want none.
     async with database(dsn) as store:
         await kept(store, outputs)
         rates = []
-        for _ in range(3):
+        for _ in range(runs):
             recovery = Recovery(store, GAMES, SEALS, SystemClock(), Metrics())
             began_s = time.perf_counter()
             room = await recovery.newest_sound(room_row(ROOM_ID), GAMES["keno"])
             ring = Ring(room.entry_tick, 600)
             await recovery.replay(room, ring)
             rates.append(room.entry_number / (time.perf_counter() - began_s))
-            assert room.entry_number == len(outputs)
-    return len(outputs), statistics.median(rates)
+            assert room.entry_number == entries
+    return rates
 
 
 def starts() -> list[float]:
@@ -118,23 +121,30 @@ def started(folder: str) -> float:
     return ready_s
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--entries", type=int, default=20_000)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--postgres", metavar="DSN")
-    arguments = parser.parse_args()
-    print(f"command: python -m scripts.bench.recovery {' '.join(sys.argv[1:])}".rstrip())
-    count, rate = uvloop.run(measured(arguments.entries, arguments.postgres))
-    print(f"{count} entries recovered at {rate:,.0f} a second (target: {TARGET_PER_S:,} or more)")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    arguments = parser.parse_args(argv)
+    report = head("scripts.bench.recovery", argv)
+    rates = uvloop.run(measured(arguments.entries, arguments.runs, arguments.postgres))
+    print(
+        f"{arguments.entries} entries recovered at {Range.of(rates).text(0)} a second"
+        f" (target: {TARGET_PER_S:,} or more)"
+    )
     first_s, *others_s = starts()
     print(f"first start, making the database   {first_s:.2f} s")
     print(
-        f"start on existing data, p50 of {STARTS}   {statistics.median(others_s):.2f} s"
+        f"start on existing data             {Range.of(others_s).text(2)} s"
         f" (target: under {TARGET_START_S} s)"
     )
+    figures = {"entries_s": rates, "first_start_s": first_s, "starts_s": others_s}
+    write_report(arguments.json, report | figures)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

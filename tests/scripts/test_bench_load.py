@@ -30,6 +30,7 @@ from scripts.bench import (
     native,
     rooms,
     wide,
+    wire,
 )
 from scripts.bench.beat_game import Beat
 from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
@@ -294,10 +295,12 @@ def test_all_viewers_of_a_room_are_told_of_every_tick(
     path = tmp_path / "report.json"
     flags = ["--viewers", "40", "--contestants", "memory", "--runs", "1", "--seconds", "1"]
     assert wide.main([*flags, "--json", str(path)]) == 0
-    (one,) = json.loads(path.read_text())["runs"]["ours, memory"]
+    runs = json.loads(path.read_text())["runs"]
+    (one,), (keno,) = runs["ours, memory, bench10"], runs["ours, memory, keno"]
     assert one["deltas_each_s_worst"] > 15
     assert 0 < one["spread_ms_p99"] < 1000
-    assert one["commands"] == 0
+    assert one["commands"] == keno["commands"] == 0
+    assert keno["connections"] == 40
     assert "40 viewers" in capsys.readouterr().out
 
 
@@ -312,6 +315,23 @@ def test_commands_reach_both_takers(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [one["taker"] for one in report["inbound"]] == [inbound.LIMIT, inbound.OURS]
     assert all(0 < one["us_per_command"]["median"] < 1_000 for one in report["inbound"])
     assert "target" in capsys.readouterr().out
+
+
+@needs_compiler
+@needs_two_cores
+def test_bytes_on_the_wire_are_counted_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    flags = ["--players", "20", "--contestants", "memory,websockets", "--runs", "1"]
+    assert wire.main([*flags, "--seconds", "1", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert report["withheld"] == {}
+    for one in report["summary"].values():
+        assert 5 < one["bytes an update"]["median"] < 100
+        assert 15 < one["frames a second"]["median"] < 45
+        assert one["bytes a player and second"]["median"] > 100
+    assert "times the least" in capsys.readouterr().out
 
 
 @pytest.mark.slow
