@@ -7,7 +7,7 @@ All lists are flat: record, field, value, and again. Field 0 is the record itsel
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -39,14 +39,17 @@ class Changes(msgspec.Struct, gc=False):
 
 def changes_of(items: list[Item]) -> Changes:
     """Sort a tick's writes by who may see them; of several writes to a field the last counts."""
-    values: dict[int, Any] = {}
+    flat: Flat = []
+    seen: set[int] = set()
     for record, what, _ in items:
         if not what.is_plain:
             return _Sorter(items).sorted()
-        values[record.record_number << 8 | what.number] = record.__dict__[what.name]
-    flat: Flat = []
-    for place, value in values.items():
-        flat += (place >> 8, place & 255, value)
+        state = record.__dict__
+        number, field_number = state["record_number"], what.number
+        place = number << 8 | field_number
+        if place not in seen:
+            seen.add(place)
+            flat += (number, field_number, state[what.name])
     return Changes(flat, flat)
 
 
@@ -216,12 +219,32 @@ def _seen_by(record: Record) -> int:
 
 
 def full_public(roots: tuple[Record, ...]) -> Flat:
-    """Return all that everybody may see."""
+    """Return all that everybody may see, in canonical order, parents first."""
     flat: Flat = []
-    for record in _walk(roots):
-        if record.audience is PUBLIC and not record.has_seen_by:
-            _list_record(flat, record, own=False)
+    for root in roots:
+        _list_public(flat, type(root), (root,))
     return flat
+
+
+def _list_public(flat: Flat, kind: type[Record], records: Iterable[Record]) -> None:
+    """List records of one class and all below them: a state may have thousands."""
+    is_for_all = kind.audience is PUBLIC and not kind.has_seen_by
+    fields, children = kind.public_fields, kind.children
+    for record in records:
+        state = record.__dict__
+        if is_for_all:
+            number = state["record_number"]
+            if state["parent"] is not None:
+                flat += (
+                    number,
+                    0,
+                    (state["parent"].record_number, state["home"].number, record.key),
+                )
+            for field_number, name in fields:
+                flat += (number, field_number, state[name])
+        for child in children:
+            held = state[child.name]
+            _list_public(flat, child.record, held if child.is_table else (held,))
 
 
 def full_private(log: ChangeLog, seat: int) -> Flat:
@@ -246,11 +269,3 @@ def _list_record(flat: Flat, record: Record, *, own: bool) -> None:
     for field in record.fields:
         if field.visibility is PUBLIC or (own and field.visibility is PRIVATE):
             flat += (record.record_number, field.number, record.__dict__[field.name])
-
-
-def _walk(records: Any) -> Iterator[Record]:
-    """Yield records in canonical order, parents first."""
-    for record in records:
-        yield record
-        if record.children:
-            yield from _walk(record.records_below())

@@ -73,6 +73,7 @@ class Record:
     audience: ClassVar[Visibility] = Visibility.PUBLIC
     has_seen_by: ClassVar[bool] = False
     has_private: ClassVar[bool] = False
+    public_fields: ClassVar[tuple[tuple[int, str], ...]] = ()  # Number and name.
     # Gives key, number, seat and values from a record's __dict__ in one go: rooms have thousands.
     row_of: ClassVar[Callable[[dict[str, Any]], tuple[Any, ...]]]
     _by_name: ClassVar[dict[str, Field]] = {}
@@ -93,6 +94,11 @@ class Record:
         cls.row_of = operator.itemgetter("key", "record_number", "seat", *cls._by_name)
         cls.has_seen_by = SEEN_BY in cls._by_name
         cls.has_private = any(field.visibility is Visibility.PRIVATE for field in cls.fields)
+        cls.public_fields = tuple(
+            (field.number, field.name)
+            for field in cls.fields
+            if field.visibility is Visibility.PUBLIC
+        )
         for field in cls.fields:
             is_for_all = audience is Visibility.PUBLIC and not cls.has_seen_by
             field.is_plain = is_for_all and field.visibility is Visibility.PUBLIC

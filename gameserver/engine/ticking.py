@@ -298,8 +298,9 @@ class Tick(msgspec.Struct, gc=False):
         if not items and not self.recorded:
             assert not effects, "An effect without a change of state."
             return
-        assert len(room.system.seats) == len(room.windows), "The engine alone seats players."
         changes = changes_of(items)
+        is_plain = changes.public is changes.every
+        assert is_plain or len(room.seats) == len(room.windows), "The engine alone seats players."
         tick, inputs, every = i.packed(room.now), i.packed(self.recorded), i.packed(changes.every)
         asked = i.packed(_named(effects)) if effects else _NONE_PACKED
         room.digest = sha256(b"".join((room.digest, tick, inputs, every, asked))).digest()
@@ -308,11 +309,14 @@ class Tick(msgspec.Struct, gc=False):
         out.entry_number = room.entry_number
         out.entry = i.entry_payload(tick, inputs, room.digest)
         if changes.public:
-            shared = every if changes.public is changes.every else i.packed(changes.public)
+            shared = every if is_plain else i.packed(changes.public)
             out.shared = codec.delta_tail(room.now, room.now - room.shared_tick, shared)
             room.shared_tick = room.now
-        if self.concluded or changes.groups or changes.own:
+        if changes.groups or changes.own:
             self._frames(changes)
+        else:
+            for seat in self.concluded:
+                self._frame(seat, _NONE_PACKED)
         if effects:
             out.effects, room.effects = effects, []
         room.due_tick = room.next_due()
@@ -320,9 +324,7 @@ class Tick(msgspec.Struct, gc=False):
 
     def _frames(self, changes: Changes) -> None:
         """Pack each seat's own frame: of its group, with what it alone is shown and told."""
-        room, own, told = self.room, changes.own, self.concluded
-        frames, windows, now = self.out.private, room.windows, room.now
-        more = self.out.shared is not None
+        own, told, windows = changes.own, self.concluded, self.room.windows
         single: dict[int, list[Any]] = dict.fromkeys((*own, *told), _NOTHING)
         for members, flat in changes.groups:
             packed = i.packed(flat)
@@ -331,19 +333,25 @@ class Tick(msgspec.Struct, gc=False):
                 if seat in single:
                     single[seat] = flat
                 elif seat in windows:
-                    window = windows[seat]
-                    base, window.private_tick = window.private_tick, now
+                    base = windows[seat].private_tick
                     frame = by_base.get(base)
                     if frame is None:
-                        frame = codec.private_tail(now, now - base, packed, (), more)
-                        by_base[base] = frame
-                    frames[seat] = frame
+                        by_base[base] = self._frame(seat, packed)
+                    else:
+                        windows[seat].private_tick = self.room.now
+                        self.out.private[seat] = frame
         for seat, flat in single.items():
             if seat in windows:
-                window = windows[seat]
-                base, window.private_tick = window.private_tick, now
-                packed = i.packed(flat + own[seat]) if seat in own else i.packed(flat)
-                frames[seat] = codec.private_tail(now, now - base, packed, told.get(seat, ()), more)
+                self._frame(seat, i.packed(flat + own[seat] if seat in own else flat))
+
+    def _frame(self, seat: int, changes: bytes) -> bytes:
+        room, out = self.room, self.out
+        window, now = room.windows[seat], room.now
+        step, window.private_tick = now - window.private_tick, now
+        outcomes = self.concluded.get(seat, ())
+        frame = codec.private_tail(now, step, changes, outcomes, out.shared is not None)
+        out.private[seat] = frame
+        return frame
 
 
 _NOTHING: list[Any] = []
