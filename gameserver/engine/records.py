@@ -197,7 +197,7 @@ class Record:
     def remake(self) -> None:
         """Come (back) into the state, past the log."""
         changes, state = self._changes, self.__dict__
-        state["_append"] = changes.items.append
+        state["_append"] = changes.append
         for child in self.children:
             if child.is_table:
                 state[child.name].changes = changes
