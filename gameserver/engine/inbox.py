@@ -25,7 +25,8 @@ class Inbox:
     def __init__(self) -> None:
         self.inputs: list[Input] = []
         self.commands: list[Commanded] = []
-        self._by_seat: dict[int, list[Commanded]] = {}
+        # Made when a second command comes: most ticks have but one.
+        self._by_seat: dict[int, list[Commanded]] | None = None
 
     def put(self, one: Input) -> None:
         """Add an input of the server's own."""
@@ -36,15 +37,19 @@ class Inbox:
 
         A repeat of a command that waits here already takes no second place.
         """
-        waiting = self._by_seat.setdefault(command.seat, [])
-        for one in waiting:
-            # Another command under the same number is for the rules, and takes its own place.
-            if one.number == command.number and one.digest == command.digest:
-                return True
-        if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(self.commands) >= COMMANDS_MAX:
-            return False
-        waiting.append(command)
-        self.commands.append(command)
+        commands = self.commands
+        if commands:
+            if self._by_seat is None:
+                self._by_seat = {commands[0].seat: [commands[0]]}
+            waiting = self._by_seat.setdefault(command.seat, [])
+            for one in waiting:
+                # Another command under the same number is for the rules, and takes its own place.
+                if one.number == command.number and one.digest == command.digest:
+                    return True
+            if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(commands) >= COMMANDS_MAX:
+                return False
+            waiting.append(command)
+        commands.append(command)
         return True
 
     def take(self) -> tuple[Sequence[Input], Sequence[Commanded]]:
@@ -61,7 +66,7 @@ class Inbox:
         if not taken:
             return ()
         self.commands = []
-        self._by_seat.clear()
+        self._by_seat = None
         return taken
 
     def __bool__(self) -> bool:

@@ -92,7 +92,9 @@ class Window:
             return
         self.highest = number
         if len(rows) < ROWS_BYTES_MAX:
-            self._rows = rows + _ROW.pack(number, told, digest)  # No larger than it must be.
+            rows += _ROW.pack(number, told, digest)
+            if len(rows) == ROWS_BYTES_MAX:
+                self._rows = rows[:]  # It grows no more, and the copy has no space to spare.
         else:
             first = self._first
             _ROW.pack_into(rows, first, number, told, digest)
