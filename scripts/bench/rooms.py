@@ -101,7 +101,13 @@ class Contest:
         wanted = self._arguments
 
         def does_hold(players: int) -> bool:
-            return holds(self.run(name, contestant, players))
+            try:
+                return holds(self.run(name, contestant, players))
+            except Withheld as why:
+                if not any(run["contestant"] == name for run in self.runs):
+                    raise
+                print(f"{name:14} {players:7,} do not come in: {why}", flush=True)
+                return False
 
         return capacity(does_hold, wanted.first, wanted.step, wanted.most)
 

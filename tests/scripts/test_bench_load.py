@@ -33,6 +33,7 @@ from scripts.bench import (
     wire,
 )
 from scripts.bench.beat_game import Beat
+from scripts.bench.contestants import Scene
 from scripts.bench.fanout_edge import Everybody, edge_for, payload_of
 from scripts.bench.loading import Played, played
 from scripts.bench.measuring import (
@@ -148,6 +149,22 @@ def test_updates_that_are_few_late_or_missing_do_not_hold() -> None:
 )
 def test_the_number_of_players_grows_until_it_does_not_hold(limit: int, expected: int) -> None:
     assert rooms.capacity(lambda players: players <= limit, 1_000, 1_000, 8_000) == expected
+
+
+def test_players_who_do_not_come_in_are_more_than_a_server_carries(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def contestant(scene: Scene, _: Cores) -> Played:
+        if scene.players > 2_000:
+            raise Withheld("only 2100 of 3000 came in")
+        return run(visible_ms_p50=30.0, delta_bytes=20.0, bytes_each_s=400.0)
+
+    contest = rooms.Contest(rooms.parsed([]), Cores(0, 1))
+    assert contest.grown("one", contestant) == 2_000
+    assert "3,000 do not come in" in capsys.readouterr().out
+    contest.runs.clear()
+    with pytest.raises(Withheld):
+        contest.grown("one", lambda *_: contestant(Scene(9_000, 10, 2.0, 1.0, 1.0), Cores(0, 1)))
 
 
 def test_an_unknown_contestant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

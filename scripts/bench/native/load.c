@@ -300,7 +300,8 @@ static void read_options(int argc, char **argv) {
 }
 
 static void connect_all(void) {
-    int64_t deadline_ns = now_ns() + RAMP_TIMEOUT_NS;
+    int64_t deadline_ns = now_ns() + RAMP_TIMEOUT_NS, came_ns = now_ns();
+    int came = playing;
     wheel_ms = now_ns() / MS_NS;
     while (playing < wanted) {
         while (started < wanted && started - playing < ramp) {
@@ -308,7 +309,9 @@ static void connect_all(void) {
             start(&players[started++]);
         }
         turn(1);
-        if (now_ns() > deadline_ns) die("only %d of %d came in %s", playing, wanted, last_words);
+        if (playing > came) came = playing, came_ns = now_ns();
+        if (now_ns() > deadline_ns || now_ns() > came_ns + STUCK_NS)
+            die("only %d of %d came in %s", playing, wanted, last_words);
     }
 }
 

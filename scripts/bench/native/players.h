@@ -20,6 +20,7 @@
 #define BUFFER_BYTES 262144
 #define TICKS 4096
 #define RAMP_TIMEOUT_NS (90 * SECOND_NS)
+#define STUCK_NS (15 * SECOND_NS) /* For so long nobody came in: nobody will. */
 #define RETRY_NS (250 * MS_NS) /* After an answer that there is no place just now. */
 #define DRAIN_NS SECOND_NS   /* How long commands of the window may still become visible. */
 
