@@ -13,7 +13,6 @@ from typing import (
     ClassVar,
     Generic,
     TypeVar,
-    cast,
     dataclass_transform,
     get_args,
     get_origin,
@@ -290,8 +289,9 @@ class Table(Generic[K, R]):
 
     def keep(self, record: Record) -> None:
         """Hold a record under its key, past the log."""
-        key = cast(K, record.key)
-        self._rows[key] = cast(R, record)
+        kept: Any = record
+        key: Any = record.key
+        self._rows[key] = kept
         if self._order and key > self._order[-1]:
             self._order.append(key)
         else:
@@ -299,7 +299,8 @@ class Table(Generic[K, R]):
 
     def forget(self, record: Record) -> None:
         """Let go of a record, past the log."""
-        self._rows.pop(cast(K, record.key), None)
+        key: Any = record.key
+        self._rows.pop(key, None)
         self._order = None
 
 

@@ -333,9 +333,10 @@ class RoomHost:
         """Take the state at the end of this tick for those who wait for it."""
         opened = work.opened
         joins, opened.joins = opened.joins, []
+        work.shown = told = []
         for join in joins:
             if join in opened.unanswered:
-                work.shown.append(shown(join, work.output))
+                told.append(shown(join, work.output))
             elif self.audience.note_absence(opened, join.viewer.account):
                 self._activate(opened)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,7 +139,7 @@ class Work(msgspec.Struct, gc=False):
     opened: OpenRoom
     output: TickOutput
     seats_taken: int = 0
-    shown: list[Shown] = []
-    left: list[Leave] = []
+    shown: Sequence[Shown] = ()
+    left: Sequence[Leave] = ()
     roster: Roster | None = None
     snapshot: Taken | None = None
