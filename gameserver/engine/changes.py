@@ -28,7 +28,7 @@ class Mark:
     """Stands in a log item where a field would: the record came into being, or ended."""
 
     __slots__ = ("name",)
-    is_plain = False
+    reach = None
 
     def __init__(self, name: str) -> None:
         self.name = name

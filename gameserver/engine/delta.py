@@ -39,18 +39,32 @@ class Changes(msgspec.Struct, gc=False):
 
 def changes_of(items: list[Item]) -> Changes:
     """Sort a tick's writes by who may see them; of several writes to a field the last counts."""
-    flat: Flat = []
+    every: Flat = []
+    public = every
+    own: dict[int, Flat] = {}
     seen: set[int] = set()
     for record, what, _ in items:
-        if not what.is_plain:
+        reach = what.reach
+        if reach is None:
             return _Sorter(items).sorted()
         state = record.__dict__
         number, field_number = state["record_number"], what.number
         place = number << 8 | field_number
-        if place not in seen:
-            seen.add(place)
-            flat += (number, field_number, state[what.name])
-    return Changes(flat, flat)
+        if place in seen:
+            continue
+        seen.add(place)
+        change = (number, field_number, state[what.name])
+        if reach is PUBLIC:
+            every += change
+            if public is not every:
+                public += change
+        else:
+            if public is every:
+                public = every[:]
+            every += change
+            if reach is PRIVATE:
+                _to_seat(own, record.seat, change)
+    return Changes(every, public, [], own)
 
 
 def _last_of(items: list[Item]) -> dict[int, tuple[Record, Any]]:
@@ -120,7 +134,7 @@ class _Sorter:
         self._to(record, seen_by, flat)
         if record.has_private and not record.has_seen_by and record.audience is PUBLIC:
             # The private frame goes first, so it must say of which record it speaks.
-            self._to_seat(record.seat, appearance(record))
+            _to_seat(self.own, record.seat, appearance(record))
         self._own_fields(record, seen_by, record.fields)
 
     def _write(self, record: Record, field: Field, seen_by: int, change: Any) -> None:
@@ -150,7 +164,7 @@ class _Sorter:
         for field in fields:
             if field.visibility is PRIVATE:
                 change = (record.record_number, field.number, record.__dict__[field.name])
-                self._to_seat(seat, change)
+                _to_seat(self.own, seat, change)
 
     def _seen_before(self, record: Record) -> int:
         return self.before.get(record.record_number, _seen_by(record))
@@ -161,7 +175,7 @@ class _Sorter:
         elif record.audience is PUBLIC:
             self.public += flat
         elif record.audience is PRIVATE:
-            self._to_seat(record.seat, flat)
+            _to_seat(self.own, record.seat, flat)
 
     def _share(self, seats: int, flat: Any) -> None:
         if seats in self.shares:
@@ -169,11 +183,12 @@ class _Sorter:
         elif seats:
             self.shares[seats] = list(flat)
 
-    def _to_seat(self, seat: int, flat: Any) -> None:
-        if seat in self.own:
-            self.own[seat] += flat
-        elif seat != NO_SEAT:
-            self.own[seat] = list(flat)
+
+def _to_seat(own: dict[int, Flat], seat: int, flat: Any) -> None:
+    if seat in own:
+        own[seat] += flat
+    elif seat != NO_SEAT:
+        own[seat] = list(flat)
 
 
 def _groups(shares: dict[int, Flat]) -> list[list[Any]]:

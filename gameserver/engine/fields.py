@@ -77,11 +77,11 @@ class Field:
     """A declared value of a record class.
 
     ``check`` raises TypeError or ValueError for a value that the field cannot hold;
-    ``restore`` turns what MessagePack gave back into the declared type. ``is_plain`` tells that
-    whoever sees the room sees the value too; the record's class says so.
+    ``restore`` turns what MessagePack gave back into the declared type. ``reach`` is whom a
+    change of the value reaches; None if that is not the same for all records of the class.
     """
 
-    __slots__ = ("check", "default", "hint", "is_plain", "name", "number", "restore", "visibility")
+    __slots__ = ("check", "default", "hint", "name", "number", "reach", "restore", "visibility")
 
     def __init__(self, name: str, declared: Declared, hint: Any) -> None:
         self.name = name
@@ -90,7 +90,7 @@ class Field:
         self.hint = hint
         self.check = _seats_checker(hint) if name == SEEN_BY else _checker(hint, name)
         self.restore = _restorer(hint)
-        self.is_plain = False
+        self.reach: Visibility | None = None
         self.default = declared.default
         if self.default is not MISSING:
             self.check(self.default)

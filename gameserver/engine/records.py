@@ -98,9 +98,8 @@ class Record:
             for field in cls.fields
             if field.visibility is Visibility.PUBLIC
         )
-        for field in cls.fields:
-            is_for_all = audience is Visibility.PUBLIC and not cls.has_seen_by
-            field.is_plain = is_for_all and field.visibility is Visibility.PUBLIC
+        for field in () if cls.has_seen_by else cls.fields:
+            field.reach = max(audience, field.visibility)
         if cls.has_seen_by and audience is not Visibility.PUBLIC:
             raise TypeError(f"{cls.__name__}: either an audience or {SEEN_BY} says who sees it")
         if cls.children and (cls.has_seen_by or audience is not Visibility.PUBLIC):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from gameserver.engine import delta
+from gameserver.engine import delta, ticking
 from gameserver.engine import inputs as i
-from gameserver.engine.fields import Field, Visibility
-from gameserver.engine.records import Record
+from gameserver.engine.changes import Item
+from gameserver.engine.fields import Visibility
 from protocol import codec
 from protocol.messages import Delta, Private
 from tests.engine.playing import (
@@ -82,17 +83,28 @@ def test_full_states_are_what_may_be_seen_after_a_snapshot_too(ticks: list[list[
 def test_the_search_for_marks_finds_what_a_wrong_delta_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def tell_all(
-        self: delta._Sorter, record: Record, field: Field, seen_by: int, change: list[object]
-    ) -> None:
-        self.public += change
-
     play = seated()
     guard = Guard(play)
-    monkeypatch.setattr(delta._Sorter, "_write", tell_all)
+    for field in Toy.fields:
+        monkeypatch.setattr(field, "reach", Visibility.PUBLIC)
     play.command(0, Act(then=Then.MUTTER))
     with pytest.raises(AssertionError):
         guard.check()
+
+
+@settings(max_examples=60)
+@given(PLAYS)
+def test_changes_are_sorted_alike_with_and_without_regard_to_records_that_come_and_go(
+    ticks: list[list[Event]],
+) -> None:
+    def sorted_both_ways(items: list[Item]) -> delta.Changes:
+        changes = delta.changes_of(items)
+        assert changes == delta._Sorter(items).sorted()
+        return changes
+
+    with patch.object(ticking, "changes_of", sorted_both_ways):
+        for _ in run(seated(), ticks):
+            pass
 
 
 def _newest(play: Play[Toy]) -> Card:
