@@ -159,7 +159,6 @@ async def measured(rooms: int, runs: int) -> list[Figure]:
     """Return what ticks cost in so many rooms."""
     full = Rooms()
     await full.fill(rooms)
-    gc.set_threshold(YOUNG_OBJECTS, YOUNG_ROUNDS, NEVER)
     gc.collect()
     gc.freeze()
     between = full.snapshots.entries_between
@@ -183,7 +182,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     report = head("scripts.bench.slots", argv)
     print(f"{arguments.rooms} rooms of {SEATS} (target: {TARGET_US} µs for one command)")
-    found = asyncio.run(measured(arguments.rooms, arguments.runs))
+    before = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, YOUNG_ROUNDS, NEVER)
+    try:
+        found = asyncio.run(measured(arguments.rooms, arguments.runs))
+    finally:
+        gc.set_threshold(*before)
     for one in found:
         print(f"  {one.what:44} {one.best:8.2f} µs   median {one.median:8.2f}")
     write_report(arguments.json, report | {"figures": [asdict(one) for one in found]})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import commit, engine, recovery
+from scripts.bench import commit, engine, recovery, slots
 from scripts.bench.__main__ import benchmarks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +41,17 @@ def test_the_engine_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     figures = json.loads(path.read_text())["figures"]
     assert len(figures) == 7
     assert all(0 < one["best_us"] <= one["median_us"] for one in figures.values())
+
+
+def test_a_slot_is_measured_with_and_without_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "BEATS", 20)
+    path = tmp_path / "report.json"
+    assert slots.main(["--rooms", "3", "--runs", "1", "--json", str(path)]) == 0
+    figures = json.loads(path.read_text())["figures"]
+    assert len(figures) == 4
+    assert all(0 < one["best"] <= one["median"] for one in figures)
 
 
 @pytest.mark.slow
