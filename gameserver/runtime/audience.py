@@ -77,7 +77,10 @@ class Audience:
             opened.by_seat[seat] = viewer
         self._rooms.setdefault(viewer, {})[opened] = None
         self.note_absence(opened, viewer.account)  # Of who only watches from now on.
-        return viewer.joined(opened.row.room_id)
+        handle = viewer.joined(opened.row.room_id)
+        if handle:
+            opened.handles[viewer] = handle
+        return handle
 
     def leave(self, opened: OpenRoom, viewer: Viewer, code: LeftCode) -> None:
         """Show a room to a viewer no more, and say why."""
@@ -111,6 +114,7 @@ class Audience:
 
     def _forget(self, opened: OpenRoom, viewer: Viewer) -> None:
         seat = opened.viewers.pop(viewer)
+        opened.handles.pop(viewer, None)
         if opened.by_seat.get(seat) is viewer:
             del opened.by_seat[seat]
         rooms = self._rooms[viewer]

@@ -77,19 +77,22 @@ class Releaser:
         if output.shared is not None:
             ring.keep(output.tick, output.shared, private)
             shared = SharedFrame(output.shared)
-            viewers = list(opened.viewers.items())
-            while viewers:
-                some, viewers = viewers[:WRITES_PER_TURN], viewers[WRITES_PER_TURN:]
+            handles, viewers = opened.handles, list(opened.viewers.items())
+            for first in range(0, len(viewers), WRITES_PER_TURN):
+                some = viewers[first : first + WRITES_PER_TURN]
                 for viewer, seat in some:
-                    if viewer in opened.viewers:  # It may have gone while others had their turn.
-                        viewer.deliver(room_id, told_tick, private.get(seat), shared)
+                    if first and viewer not in opened.viewers:
+                        continue  # It has gone while others had their turn.
+                    handle = handles.get(viewer, 0) if handles else 0
+                    viewer.deliver(room_id, handle, told_tick, private.get(seat), shared)
                 await self._count_writes(len(some))
         elif private:
             ring.keep(output.tick, None, private)
             for seat, frame in private.items():
                 addressee = opened.by_seat.get(seat)
                 if addressee is not None:
-                    addressee.deliver(room_id, told_tick, frame, None)
+                    handle = opened.handles.get(addressee, 0)
+                    addressee.deliver(room_id, handle, told_tick, frame, None)
             await self._count_writes(len(private))
 
     async def _count_writes(self, count: int) -> None:
@@ -173,7 +176,7 @@ class Releaser:
         else:
             told_tick = shown.join.closed_tick or 0
             for frames in missed:
-                self._tell(viewer, row.room_id, told_tick, frames.private.get(seat), frames.shared)
+                self._tell(viewer, opened, told_tick, frames.private.get(seat), frames.shared)
                 told_tick = frames.tick
         if _tells_roster(work):
             return  # To all, and soon.
@@ -213,12 +216,12 @@ class Releaser:
             if told:  # A full state has none, and those that were missed come only once.
                 viewer.send(codec.outcomes(room_id, told))
         elif missed:
-            self._tell(viewer, room_id, closed_tick, *merged(missed, seat))
+            self._tell(viewer, opened, closed_tick, *merged(missed, seat))
 
     def _tell(
         self,
         viewer: Viewer,
-        room_id: int,
+        opened: OpenRoom,
         told_tick: int,
         private: bytes | None,
         shared: bytes | None,
@@ -226,7 +229,8 @@ class Releaser:
         """Send one viewer what it missed of a tick, or of several."""
         if private is not None or shared is not None:
             frame = None if shared is None else SharedFrame(shared)
-            viewer.deliver(room_id, told_tick, private, frame)
+            handle = opened.handles.get(viewer, 0)
+            viewer.deliver(opened.row.room_id, handle, told_tick, private, frame)
 
     def _send_full(self, viewer: Viewer, opened: OpenRoom, shown: Shown) -> None:
         full = codec.full(opened.row.room_id, shown.tick, shown.public, shown.private)

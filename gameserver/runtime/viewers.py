@@ -26,7 +26,12 @@ class Viewer(Protocol):
     name: str
 
     def deliver(
-        self, room_id: int, told_tick: int, private: bytes | None, shared: SharedFrame | None
+        self,
+        room_id: int,
+        handle: int,
+        told_tick: int,
+        private: bytes | None,
+        shared: SharedFrame | None,
     ) -> None:
         """Send the frames of one tick, the private one first: tails, which lack the handle.
 

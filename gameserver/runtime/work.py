@@ -69,8 +69,9 @@ class OpenRoom:
     """A room with what surrounds it. ``due_beat`` is when it next has something to do by itself.
 
     ``joins`` and ``leaves`` wait for its next tick, ``unanswered`` are those too that a tick has
-    taken. ``seats_told`` is how many seats were taken at its last durable tick, ``names`` those of
-    who sits there now. ``stalled_since_ns`` is since when its works wait for a lock; while they do
+    taken. ``handles`` has those viewers whose handle of the room is not 0. ``seats_told`` is how
+    many seats were taken at its last durable tick, ``names`` those of who sits there now.
+    ``stalled_since_ns`` is since when its works wait for a lock; while they do
     it does not tick. Nor does it while ``paused``, when it is about to be handed over;
     ``in_flight`` counts the works that are not known to be durable.
     """
@@ -81,6 +82,7 @@ class OpenRoom:
     offset_ticks: int
     inbox: Inbox = field(default_factory=Inbox)
     viewers: dict[Viewer, int] = field(default_factory=dict)
+    handles: dict[Viewer, int] = field(default_factory=dict)
     by_seat: dict[int, Viewer] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     joins: list[Join] = field(default_factory=list)

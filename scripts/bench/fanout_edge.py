@@ -131,7 +131,7 @@ async def beat(everybody: Everybody, payload: bytes, interval_s: float, way: str
         for first in range(0, count, WRITES_PER_TURN):
             turn = slice(first, first + WRITES_PER_TURN)
             for connection in connections[turn]:
-                connection.deliver(ROOM, everybody.tick - 1, None, shared)
+                connection.deliver(ROOM, HANDLE, everybody.tick - 1, None, shared)
             for send in sends[turn]:
                 send(tick_frames(HANDLE, None, shared))
             await asyncio.sleep(0)

@@ -67,6 +67,7 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.viewers: dict[int, list[Viewer]] = {}
+        self.handles: dict[tuple[int, Viewer], int] = {}
         self.commands: list[tuple[int, int, int, bytes]] = []
         self.caught_up: list[tuple[int, int]] = []
         self.resyncs: list[int] = []
@@ -94,7 +95,7 @@ class FakeHost:
         if not (watch or is_seated) and len(sitting) >= TinyGame.seats_max:
             return Refusal(ReplyCode.ROOM_FULL)
         sitting.append(viewer)
-        handle = viewer.joined(row.room_id)
+        handle = self.handles[row.room_id, viewer] = viewer.joined(row.room_id)
         seat = -1 if watch else len(sitting)
         viewer.send(
             codec.joined(
@@ -141,10 +142,10 @@ class FakeHost:
 
     def show_again(self, room_id: int, viewer: Viewer, closed_tick: int) -> None:
         """Answer a viewer that fell behind, with an update since its closed tick."""
-        viewer.joined(room_id)
+        handle = viewer.joined(room_id)
         step = self.now_tick - closed_tick
         shared = SharedFrame(codec.delta_tail(self.now_tick, step, b"\x90"))
-        viewer.deliver(room_id, closed_tick, None, shared)
+        viewer.deliver(room_id, handle, closed_tick, None, shared)
 
     def seats(self, room_id: int) -> tuple[int, int] | None:
         viewers = self.viewers.get(room_id)
@@ -174,7 +175,7 @@ class FakeHost:
         self.now_tick = tick
         shared = SharedFrame(codec.delta_tail(tick, 1, changes))
         for viewer in list(self.viewers[room_id]):
-            viewer.deliver(room_id, tick - 1, None, shared)
+            viewer.deliver(room_id, self.handles[room_id, viewer], tick - 1, None, shared)
 
 
 class Storage(MemoryStore):

@@ -121,11 +121,16 @@ class Eyes:
     is_slow: bool = False
 
     def deliver(
-        self, room_id: int, told_tick: int, private: bytes | None, shared: SharedFrame | None
+        self,
+        room_id: int,
+        handle: int,
+        told_tick: int,
+        private: bytes | None,
+        shared: SharedFrame | None,
     ) -> None:
         if self.is_slow:
             return
-        handle = self.handles[room_id]
+        assert handle == self.handles[room_id]
         if private is not None:
             self._see(codec.private(handle, private))
         if shared is not None:
