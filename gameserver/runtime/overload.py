@@ -18,7 +18,7 @@ WEIGHT_NS_MAX = AVERAGED_NS // 5
 # How late a beat counts in which one was skipped, or rooms had to wait for commits.
 LOST_NS = 50 * NS_PER_MS
 # What is too much by little is late by 0 to 50 ms, then a beat is skipped: by 25 on the average.
-BEGINS_NS, ENDS_NS = 20 * NS_PER_MS, 5 * NS_PER_MS
+BEGINS_NS, ENDS_NS = 20 * NS_PER_MS, 10 * NS_PER_MS
 BEATS_AVERAGED = 8
 # Those who are turned away come again one after the other, whatever their number. Who would be
 # told to wait for longer comes with the first again.
