@@ -126,6 +126,9 @@ class Dispatcher:
             # Whoever has a token may have a seat, and somebody waiting for them.
             connection.close(CloseCode.OVERLOADED, "overloaded", self._host.turned_away())
             return
+        self._edge.line.add(partial(self._let_in, connection, message))
+
+    def _let_in(self, connection: Connection, message: Hello) -> None:
         if self._jobs.is_full:
             connection.close(CloseCode.OVERLOADED, "busy")
             return

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gameserver.net.counters import NetCounters
 from gameserver.net.limits import Admission, AdmissionLimits, Rate
+from gameserver.net.line import Line
 from gameserver.net.outbox import OutboxLimits
 from gameserver.net.wheel import Wheel
 from gameserver.runtime.clock import Clock
@@ -126,6 +127,7 @@ class Edge:
     phase: Phase
     origins: tuple[str, ...] = ()
     counters: NetCounters = field(default_factory=NetCounters)
+    line: Line = field(default_factory=Line)
     commands: Rate = field(init=False)
     others: Rate = field(init=False)
 

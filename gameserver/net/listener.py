@@ -103,6 +103,7 @@ class Role(Enum):
     """What a socket that is no WebSocket is doing."""
 
     HEAD = "head"
+    IN_LINE = "in_line"  # Its request has come and is not answered yet; nothing more is read.
     HTTP = "http"
     REFUSED = "refused"
 
@@ -288,6 +289,10 @@ class Front(asyncio.Protocol):
 
     def due(self, now_ns: int) -> int | None:
         """End what took too long."""
+        if self._role is Role.IN_LINE:
+            self._transport.resume_reading()
+            self._answer("503 Service Unavailable", "The line is too long.")
+            return now_ns + REFUSED_LIFETIME_NS
         if self._role is Role.HEAD:
             self._answer("408 Request Timeout", "The request did not come in time.")
             return now_ns + REFUSED_LIFETIME_NS
@@ -318,11 +323,20 @@ class Front(asyncio.Protocol):
         self._head = b""
         body_start = end + len(HEAD_END)
         if is_upgrade(head[:body_start]):
-            connection = self.upgrade(head[:body_start])
-            if len(head) > body_start:
-                connection.data_received(head[body_start:])
+            self._role = Role.IN_LINE
+            self._transport.pause_reading()
+            self._edge.line.add(partial(self._become, head, body_start))
         else:
             self._serve_http(head)
+
+    def _become(self, head: bytes, body_start: int) -> None:
+        """Become a WebSocket, unless it was turned away while it stood in line, or went."""
+        if self._role is not Role.IN_LINE or self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        connection = self.upgrade(head[:body_start])
+        if len(head) > body_start:
+            connection.data_received(head[body_start:])
 
     def _refuse_tls(self) -> None:
         count(self._edge.counters.handshakes_refused, "tls")

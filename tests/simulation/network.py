@@ -225,6 +225,8 @@ class ServerEnd(asyncio.Transport):
         self._is_full = False
         self._is_lost = False
         self._is_aborted = False
+        self._is_paused = False
+        self._unread = b""  # What came while nothing was read.
         link.down.on_drained = self._on_drained
 
     def open(self, factory: ProtocolFactory) -> None:
@@ -238,7 +240,10 @@ class ServerEnd(asyncio.Transport):
         """Hand bytes to the protocol, as the event loop would."""
         if self._is_lost or self._is_aborted or self._protocol is None:
             return
-        self._protocol.data_received(data)
+        if self._is_paused or self._unread:
+            self._unread += data
+        else:
+            self._protocol.data_received(data)
 
     def end(self, *, reset: bool) -> None:
         """The client closed, or the network broke."""
@@ -265,7 +270,21 @@ class ServerEnd(asyncio.Transport):
         if not self._is_lost:
             self._protocol.resume_writing()
 
+    def _read_on(self) -> None:
+        if self._unread and not self._is_paused:
+            unread, self._unread = self._unread, b""
+            self.take(unread)
+
     # --- What the protocol asks.
+
+    def pause_reading(self) -> None:
+        """Let what comes wait."""
+        self._is_paused = True
+
+    def resume_reading(self) -> None:
+        """Read again, also what waits."""
+        self._is_paused = False
+        self._network.loop.call_soon(self._read_on)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes."""
