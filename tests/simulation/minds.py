@@ -13,6 +13,7 @@ from gameserver.engine.commands import Command
 from gameserver.games.conquest import commands as war
 from gameserver.games.conquest.state import Phase as WarPhase
 from gameserver.games.keno import commands as keno
+from gameserver.games.keno.state import Phase as KenoPhase
 from gameserver.games.quiz import commands as quiz
 from gameserver.games.quiz.state import Phase as QuizPhase
 from protocol.client import ClientRoom
@@ -68,7 +69,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
 
 def _keno(chance: Random, view: View) -> Command:
     bets = tuple(view.children(GAME_RECORD, KENO_BETS))
-    if bets and chance.random() < 0.15:
+    is_locked = view.value(GAME_RECORD, PHASE) == KenoPhase.LOCKED
+    if bets and chance.random() < (0.6 if is_locked else 0.15):
         return keno.Cancel(chance.choice(bets))
     spots = chance.randrange(1, 11)
     numbers = tuple(chance.sample(range(1, 81), spots))
