@@ -6,7 +6,7 @@ entries that are kept: what depends on those is each store's own to find.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from persistence.interfaces import (
@@ -33,16 +33,10 @@ def check_batch(batch: Batch) -> None:
     _check_integers("batch_id", (batch.batch_id,), most=BATCH_ID_MAX)
     _check_texts("node", (batch.node,))
     check_marks(batch.marks)
-    _check_belonging(batch)
-    _check_entries(batch.entries)
-    _check_money(batch)
-    for result in batch.results:
-        _check_integers("result", (result.room_id, result.round_number, result.tick))
-    _check_texts("score reference", (score.reference for score in batch.scores))
-    _check_texts("score game", (score.game for score in batch.scores))
-    _check_integers("score account", (score.account for score in batch.scores))
-    _check_integers("points", (score.points for score in batch.scores), least=-INTEGER_MAX)
-    _check_integers("room_id", (end.room_id for end in batch.ends))
+    marked = {mark.shard for mark in batch.marks}
+    _check_entries(batch.entries, marked)
+    if batch.has_effects:
+        _check_effects(batch, marked)
 
 
 def check_marks(marks: Sequence[ShardMark]) -> None:
@@ -126,15 +120,25 @@ def plain(text: str) -> str:
     return text.replace("\0", "?").encode("utf-8", "replace").decode("utf-8")
 
 
+def _check_effects(batch: Batch, marked: Collection[int]) -> None:
+    _check_belonging(batch, marked)
+    _check_money(batch)
+    for result in batch.results:
+        _check_integers("result", (result.room_id, result.round_number, result.tick))
+    _check_texts("score reference", (score.reference for score in batch.scores))
+    _check_texts("score game", (score.game for score in batch.scores))
+    _check_integers("score account", (score.account for score in batch.scores))
+    _check_integers("points", (score.points for score in batch.scores), least=-INTEGER_MAX)
+    _check_integers("room_id", (end.room_id for end in batch.ends))
+
+
 class _Rowlike(Protocol):
     @property
     def shard(self) -> int: ...
 
 
-def _check_belonging(batch: Batch) -> None:
-    marked = {mark.shard for mark in batch.marks}
+def _check_belonging(batch: Batch, marked: Collection[int]) -> None:
     parts: tuple[Sequence[_Rowlike], ...] = (
-        batch.entries,
         batch.holds,
         batch.settles,
         batch.releases,
@@ -149,9 +153,11 @@ def _check_belonging(batch: Batch) -> None:
                 raise Poisoned(f"a row of shard {row.shard} has no mark")
 
 
-def _check_entries(rows: Sequence[EntryRow]) -> None:
+def _check_entries(rows: Sequence[EntryRow], marked: Collection[int]) -> None:
     last: dict[int, int] = {}
     for row in rows:
+        if row.shard not in marked:
+            raise Poisoned(f"an entry of shard {row.shard} has no mark")
         room_id, number = row.room_id, row.number
         if not (
             0 <= room_id <= INTEGER_MAX

@@ -182,8 +182,7 @@ class Verdict(Row, frozen=True):
     ruling: Ruling
 
 
-@dataclass(frozen=True, slots=True)
-class CommitAnswer:
+class CommitAnswer(Row, frozen=True):
     """What became of a batch; a repeat of the batch within the hour gets the same answer.
 
     ``fenced`` shards have a newer owner (a higher epoch), ``regressed`` ones are behind what this

@@ -1,8 +1,8 @@
 """What many rooms cost of which few are active: cost must grow with what happens alone.
 
 In each active room somebody sits and something changes in every tick; the others are open, and
-nobody is in them. There are no sockets. Given is the share of a core, and how long the rooms of a
-slot (a fifth of all) take to tick.
+nobody is in them. There are no sockets; garbage is collected as in the server. Given is the share
+of a core, and how long the rooms of a slot (a fifth of all) take to tick.
 
     .venv/bin/python -m scripts.bench.many [--rooms 10000] [--active 1] [--seconds 10]
         [--runs 3] [--postgres DSN] [--json FILE]
@@ -16,9 +16,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 
 import uvloop
 
+from gameserver.runtime import collector
 from gameserver.runtime.metrics import Histogram
 from gameserver.runtime.node import Node
 from persistence.interfaces import Store
@@ -67,9 +69,10 @@ class Cost:
 async def opened(node: Node, store: Store, rooms: int, active: int) -> None:
     """Open all rooms, let somebody stay in the active ones and nobody in the others."""
     viewers = [Somebody(number) for number in range(1, rooms + 1)]
+    chance = Random(7)
 
     async def enter(viewer: Somebody) -> None:
-        row = room_row(viewer.account, Beat.name)
+        row = room_row(node.host.new_room(chance)[0], Beat.name)
         await store.create_room(row)
         await node.host.join(row, viewer, 1, watch=viewer.account > active)
 
@@ -92,6 +95,7 @@ async def measured(arguments: argparse.Namespace) -> list[Cost]:
         await node.start()
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(node.run())
+            collecting = tasks.create_task(collector.run())
             await opened(node, store, arguments.rooms, active)
             assert len(node.host.rooms) == arguments.rooms
             for _ in range(arguments.runs):
@@ -102,6 +106,7 @@ async def measured(arguments: argparse.Namespace) -> list[Cost]:
                 costs.append(Cost(percent, slots.p99(), ticks_s))
             node.drain()
             await running
+            collecting.cancel()
     return costs
 
 

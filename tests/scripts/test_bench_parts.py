@@ -60,11 +60,14 @@ def test_commits_are_measured_in_every_size(
 ) -> None:
     monkeypatch.setattr(commit, "WARM_UP", 1)
     path = tmp_path / "report.json"
-    commit.main(["--sizes", "1,20", "--rounds", "3", "--json", str(path)])
+    few = ["--runs", "1", "--commits", "3", "--rounds", "3"]
+    commit.main(["--sizes", "1,20", *few, "--json", str(path)])
     found = json.loads(path.read_text())["commits"]
-    sizes = [(one["kind"], one["size"]) for one in found]
+    sizes = [(one["store"], one["kind"], one["size"]) for one in found]
     kinds = (commit.ENTRIES, commit.HOLDS, commit.SETTLEMENTS)
-    assert sizes == [(kind, size) for kind in sorted(kinds) for size in (1, 20)]
+    assert sizes == [
+        (store, kind, size) for store in commit.STORES for kind in kinds for size in (1, 20)
+    ]
     assert all(one["commits"] == 3 and one["rows_s"] > 0 for one in found)
 
 
