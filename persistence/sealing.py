@@ -16,7 +16,8 @@ So in a process none repeats, and two processes meet only if one begins where th
 with N starts and V values under a key, on any nodes, the chance of that is below N * V / 2**95. A
 million starts may seal 2**42 values before it is 2**-32; with nonces that are all drawn at random
 it is so after 2**32 values, which a busy node seals in a week. A machine that is copied while it
-runs counts on from one place in both copies: only one of them may go on.
+runs counts on from one place in both copies, and one that is put back to an earlier moment counts
+again: only one copy may go on, and what was put back is to be started anew.
 """
 
 import base64

@@ -184,7 +184,9 @@ class _Restoring:
                 state[field.name] = value
             self._place(record, number, seat)
         if kind.children or stored.below:
-            for record, below in zip(records, stored.below, strict=True):
+            # There are none if the class had no children then.
+            belows = stored.below or [[] for _ in records]
+            for record, below in zip(records, belows, strict=True):
                 self._fill_below(record, dict(below))
 
     def _place(self, record: Record, number: Any, seat: Any) -> None:

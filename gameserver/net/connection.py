@@ -82,8 +82,7 @@ class Connection(asyncio.Protocol):
         self.is_relayed = False  # Whether another node stands in for the client.
         self.stage = Stage.NEW
         self.requests_in_flight = 0
-        # Whether the client is let in, and reads what is written: then writing is all there is to
-        # do. When in doubt it is not.
+        # Let in, and reads: then to write is all there is to do. When in doubt it does not.
         self._is_clear = False
         self.commands = Bucket(edge.commands)
         self._edge = edge
@@ -123,13 +122,14 @@ class Connection(asyncio.Protocol):
         self.account = account
         self.name = name
         self.stage = Stage.OPEN
-        self._is_clear = True
+        self._is_clear = not self.outbox.unsent_bytes  # Answers to early pings may wait unread.
         edge.admission.authenticate()
         self.send(payload)
         now_ns = edge.clock.now_ns()
-        # The first ping comes at a random moment of the interval: pings of connections that
-        # began together would cost a tick 10 to 20 ms when they go out together.
+        # At a random moment: pings that go out together would cost a tick 10 to 20 ms.
         self._ping_ns = now_ns + int(edge.limits.ping_interval_ns * edge.phase())
+        if not self._is_clear:
+            self._watch()
         edge.wheel.put(self, self._next_ns())
         held, self._held = self._held, ()
         for message in held:
@@ -148,6 +148,8 @@ class Connection(asyncio.Protocol):
         edge = self._edge
         edge.counters.bytes_in += len(data)
         self.heard_ns = edge.clock.now_ns()
+        if self._incoming is None and self._is_ending:
+            return  # It was refused, and is only heard out.
         message = lone_message(data) if self._incoming is None else None
         if message is None:
             self._receive_frames(data)
@@ -246,13 +248,11 @@ class Connection(asyncio.Protocol):
             counters = self._edge.counters
             counters.frames_out += 1
             counters.bytes_out += len(data)
-        elif self.stage is not Stage.OPEN:
-            pass
-        elif self.outbox.drops(room_id, told_tick):
+        elif self.stage is Stage.OPEN and not self.outbox.drops(room_id, told_tick):
+            self.write(tick_frames(handle, private, shared))
+        elif self.stage is Stage.OPEN:
             self._edge.counters.merges += 1
             self._watch()
-        else:
-            self.write(tick_frames(handle, private, shared))
 
     def send(self, payload: bytes) -> None:
         """Write any other message."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
-from gameserver.net.connection import Connection
+from gameserver.net.connection import Connection, Stage
 from gameserver.net.edge import Edge
 from gameserver.net.jobs import Jobs
 from gameserver.net.upstream import RELAY
@@ -129,6 +129,8 @@ class Dispatcher:
         self._edge.line.add(partial(self._let_in, connection, message))
 
     def _let_in(self, connection: Connection, message: Hello) -> None:
+        if connection.stage is not Stage.WELCOMING:
+            return  # It went while it stood in line.
         if self._jobs.is_full:
             connection.close(CloseCode.OVERLOADED, "busy")
             return

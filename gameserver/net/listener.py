@@ -334,6 +334,10 @@ class Front(asyncio.Protocol):
         if self._role is not Role.IN_LINE or self._transport.is_closing():
             return
         self._transport.resume_reading()
+        if self._edge.admission.is_draining:
+            self._answer("503 Service Unavailable", "The server is going away.")
+            self._edge.wheel.put(self, self._edge.clock.now_ns() + REFUSED_LIFETIME_NS)
+            return
         connection = self.upgrade(head[:body_start])
         if len(head) > body_start:
             connection.data_received(head[body_start:])

@@ -43,7 +43,7 @@ SHOWN = frozenset({5, 8, 9, 16, 17})
 TOLD = {6: codec.delta, 7: codec.private}
 REPLY, JOINED, LEFT, REDIRECT, BALANCE, MOVED = 3, 4, 10, 11, 12, 18
 # No room of this node has such a handle: they are counted from 0, and nobody sees so many.
-HANDLES_FROM = 128
+HANDLES_FROM = 256
 
 _UNAVAILABLE = Refusal(ReplyCode.UNAVAILABLE, "the room's node does not answer", RETRY_MS)
 _BUSY = Refusal(ReplyCode.BUSY, "too many nodes", RETRY_MS)
@@ -117,6 +117,8 @@ class Relay:
         """
         for client in tuple(self._clients.values()):
             for room_id, branch in tuple(client.rooms.items()):
+                if client.rooms.get(room_id) is not branch:
+                    continue  # What was just told has closed the connection.
                 if self._whereabouts(room_id) not in (None, branch.url):
                     branch.move(room_id)
 
@@ -283,10 +285,11 @@ class Branch:
             message = codec.decode_outbound(payload)
             if isinstance(message, Redirect):
                 self._settle(first, message)
-            elif isinstance(message, Joined) and self._settle(first, _PASSED):
-                self._called[message.handle] = message.room
-                handle = self.client.enter(message.room, self)
-                self.client.connection.send(codec.joined(replace(message, handle=handle)))
+            elif isinstance(message, Joined):
+                self._called[message.handle] = message.room  # Also if nobody waits any more.
+                if self._settle(first, _PASSED):
+                    handle = self.client.enter(message.room, self)
+                    self.client.connection.send(codec.joined(replace(message, handle=handle)))
 
     def _shows(self, room_id: int) -> bool:
         return self.client.branch_of(room_id) is self

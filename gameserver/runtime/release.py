@@ -60,8 +60,11 @@ class Releaser:
         for seat in output.vacated:
             self._let_go(opened, seat)
         opened.seats_told = work.seats_taken
+        again: dict[int, SharedFrame] = {}  # What several of those who come back have missed.
         for shown in work.shown:
-            self._show(work, shown)
+            await self._count_writes(self._show(work, shown, again))
+            if work.opened.gone:
+                return
         if _tells_roster(work):
             await self._tell_roster(opened, work.roster or [])
         if opened.inbox:
@@ -138,20 +141,21 @@ class Releaser:
 
     # --- Joining.
 
-    def _show(self, work: Work, shown: Shown) -> None:
+    def _show(self, work: Work, shown: Shown, again: dict[int, SharedFrame]) -> int:
+        """Answer somebody who joins, and show the room; return how much was written."""
         opened, join, seat = work.opened, shown.join, shown.seat
         viewer = join.viewer
         if not self._audience.met(join):
             self._audience.note_absence(opened, viewer.account)
-            return
+            return 0
         if join.request is None:
             self._catch_up(opened, shown)
-            return
+            return 1
         if seat is None:
             reason = opened.room.reasons.get(shown.refused)
             code = _REFUSED.get(reason.name if reason else "", ReplyCode.REFUSED)
             viewer.send(codec.reply_error(join.request, code, reason.name if reason else ""))
-            return
+            return 1
         missed, why = self._missed(opened, shown)
         handle = self._audience.enter(opened, viewer, seat)
         row = opened.row
@@ -176,15 +180,15 @@ class Releaser:
         else:
             told_tick = shown.join.closed_tick or 0
             for frames in missed:
-                self._tell(viewer, opened, told_tick, frames.private.get(seat), frames.shared)
+                shared = None
+                if frames.shared is not None:
+                    shared = again.setdefault(frames.tick, SharedFrame(frames.shared))
+                _tell(viewer, opened, told_tick, frames.private.get(seat), shared)
                 told_tick = frames.tick
-        if _tells_roster(work):
-            return  # To all, and soon.
-        if work.roster is None:
+        if not _tells_roster(work):  # Else to all, and soon.
             own = [] if seat == WATCHING else [(seat, viewer.account, viewer.name)]
-            viewer.send(codec.roster(row.room_id, own))
-        else:
-            viewer.send(codec.roster(row.room_id, work.roster))
+            viewer.send(codec.roster(row.room_id, own if work.roster is None else work.roster))
+        return 2 + len(missed or ())
 
     def _missed(self, opened: OpenRoom, shown: Shown) -> tuple[list[Frames] | None, str]:
         closed_tick = shown.join.closed_tick
@@ -216,21 +220,9 @@ class Releaser:
             if told:  # A full state has none, and those that were missed come only once.
                 viewer.send(codec.outcomes(room_id, told))
         elif missed:
-            self._tell(viewer, opened, closed_tick, *merged(missed, seat))
-
-    def _tell(
-        self,
-        viewer: Viewer,
-        opened: OpenRoom,
-        told_tick: int,
-        private: bytes | None,
-        shared: bytes | None,
-    ) -> None:
-        """Send one viewer what it missed of a tick, or of several."""
-        if private is not None or shared is not None:
+            private, shared = merged(missed, seat)
             frame = None if shared is None else SharedFrame(shared)
-            handle = opened.handles.get(viewer, 0)
-            viewer.deliver(opened.row.room_id, handle, told_tick, private, frame)
+            _tell(viewer, opened, closed_tick, private, frame)
 
     def _send_full(self, viewer: Viewer, opened: OpenRoom, shown: Shown) -> None:
         full = codec.full(opened.row.room_id, shown.tick, shown.public, shown.private)
@@ -245,6 +237,19 @@ class Releaser:
 
 
 _REFUSED = {"ROOM_FULL": ReplyCode.ROOM_FULL, "ROOM_ENDED": ReplyCode.ROOM_ENDED}
+
+
+def _tell(
+    viewer: Viewer,
+    opened: OpenRoom,
+    told_tick: int,
+    private: bytes | None,
+    shared: SharedFrame | None,
+) -> None:
+    """Send one viewer what it missed of a tick, or of several."""
+    if private is not None or shared is not None:
+        handle = opened.handles.get(viewer, 0)
+        viewer.deliver(opened.row.room_id, handle, told_tick, private, shared)
 
 
 def _tells_roster(work: Work) -> bool:

@@ -303,6 +303,7 @@ class Client:
 
     def _take_joined(self, link: Link, message: Joined) -> None:
         room = self.rooms.get(message.room)
+        link.handles[message.handle] = message.room  # Also if nobody waits any more.
         if not link.requests.take(message):
             self.counters.strays += 1
             return
@@ -314,7 +315,6 @@ class Client:
             else:
                 self.counters.resumed_full += 1
         self._release(room, but=link)
-        link.handles[message.handle] = message.room
         room.take_joined(message, link)
 
     def _take_answer(self, link: Link, message: Reply | Redirect) -> None:

@@ -280,6 +280,15 @@ def test_a_field_and_a_table_that_were_added_since_take_their_defaults() -> None
     assert again.state.extras["a"].size == 3
 
 
+def test_the_first_table_of_a_class_is_empty_in_what_was_stored_before() -> None:
+    room: Room[Any] = Room(_game(ChildlessState), 5)
+    room.tick(1, [i.Opened(b"", bytes(32), 0), i.Sat(8)])
+    room.state.count = 4
+    room.tick(2, [i.Lost(0)])
+    newer = snapshot.load(_game(OldState), snapshot.dump(room))
+    assert (newer.state.count, len(newer.state.rows)) == (4, 0)
+
+
 def test_a_part_that_was_added_since_is_not_made_up() -> None:
     with pytest.raises(BadSnapshot):
         snapshot.load(_game(PartState), _old())

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from gameserver.net.http_log import http_log
 from protocol.closes import CloseCode
 from protocol.messages import Ping, ServerPong
-from tests.net.rig import Peer, Rig, free_port, upgrade_request
+from tests.net.rig import Peer, Rig, client_frame, free_port, upgrade_request
 
 
 async def status_of(rig: Rig, request: bytes) -> bytes:
@@ -131,6 +131,22 @@ async def test_an_upgrade_that_is_not_ours_is_refused(
     assert await status_of(rig, request_bytes) == status
     rig.pass_time(70)
     await rig.until(lambda: rig.server.edge.admission.connections == 0)
+
+
+@pytest.mark.parametrize("more", [client_frame(9, b"ping"), upgrade_request(), b"\x00" * 20])
+@pytest.mark.parametrize("is_apart", [False, True])
+async def test_what_follows_a_refused_request_is_heard_and_not_answered(
+    rig: Rig, more: bytes, is_apart: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = await rig.raw()
+    request = upgrade_request(subprotocol=None)
+    peer.write(request if is_apart else request + more)
+    assert (await peer.read_head()).startswith(b"HTTP/1.1 400 ")
+    if is_apart:
+        peer.write(more)
+    rig.pass_time(70)
+    await rig.until(lambda: rig.server.edge.admission.connections == 0)
+    assert caplog.records == []
 
 
 async def test_a_query_behind_the_path_does_no_harm(rig: Rig) -> None:

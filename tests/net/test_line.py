@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gameserver.net.line import STEPS_PER_TURN, Line
+from protocol.messages import Hello
 from tests.net.rig import Rig, upgrade_request
 
 NEWCOMERS = 5 * STEPS_PER_TURN + 3
@@ -73,4 +74,29 @@ async def test_who_goes_while_in_line_is_forgotten() -> None:
             peer.write(upgrade_request())
             await peer.end()
         await rig.until(lambda: rig.server.edge.admission.connections == 0)
+        assert not rig.server.listener.connections
+
+
+async def test_who_goes_after_hello_while_in_line_has_no_account_made() -> None:
+    async with Rig() as rig:
+        peer = await rig.peer()
+        line = rig.server.edge.line = Standstill()
+        peer.send(Hello([1], "", "ann", "test"))
+        await rig.until(lambda: line.steps)
+        await peer.end()
+        await rig.until(lambda: not rig.server.listener.connections)
+        line.steps.pop()()
+        await asyncio.sleep(0)
+        assert rig.store._names == {}
+
+
+async def test_who_is_in_line_when_a_drain_begins_is_not_let_in() -> None:
+    async with Rig() as rig:
+        line = rig.server.edge.line = Standstill()
+        peer = await rig.raw()
+        peer.write(upgrade_request())
+        await rig.until(lambda: line.steps)
+        rig.server.edge.admission.is_draining = True
+        line.steps.pop()()
+        assert (await peer.read_head()).startswith(b"HTTP/1.1 503 ")
         assert not rig.server.listener.connections

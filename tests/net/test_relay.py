@@ -220,6 +220,19 @@ async def test_one_upstream_carries_all_rooms_of_one_client_at_one_node(
     assert [len(far.host.viewers[room_id]) for room_id in rooms] == [2, 1, 1]
 
 
+async def test_a_room_is_known_by_its_handle_also_if_nobody_waited_for_it_any_more(
+    near: Near, far: Rig
+) -> None:
+    room_id = await far.room()
+    ann = await near.player("ann")
+    await enter(ann, room_id)
+    at_far = far.connection(ann.account)
+    at_far.send(codec.joined(Joined(99, room_id + 1, "", "tiny", 1, 1, 0, 0, "", 0)))
+    at_far.send(codec.delta(0, codec.delta_tail(1, 1, b"\x90")))
+    at_far.send(codec.balance(1))
+    assert await read(ann) == Balance(1), "what is told of another room is not told of this one"
+
+
 async def test_what_is_between_the_nodes_stays_between_them(near: Near, far: Rig) -> None:
     room_id = await far.room()
     ann = await near.player("ann")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gameserver.services.together import Together
+from gameserver.services.together import KEYS_MAX, Together
 from persistence.interfaces import StorageUnavailable
 
 
@@ -56,7 +56,7 @@ async def outcome(together: Together[int, str], key: int) -> str | None:
         return str(error)
 
 
-async def test_a_call_that_fails_is_told_to_each_by_its_own() -> None:
+async def test_a_call_that_fails_is_told_to_each_who_went_along() -> None:
     storage = Storage()
     storage.is_away = True
     together: Together[int, str] = Together(storage.names)
@@ -65,6 +65,7 @@ async def test_a_call_that_fails_is_told_to_each_by_its_own() -> None:
         await turn()
         storage.may_answer.set()
     assert [one.result() for one in asking] == ["away"] * 3
+    assert storage.calls == [[1], [2, 3]], "storage that is away is not asked for each"
     storage.is_away = False
     assert await together.about(5) == "name 5"
 
@@ -84,6 +85,19 @@ async def test_who_gives_up_takes_nobody_along(place: int) -> None:
         asking.append(tasks.create_task(together.about(4)))
         await turn()
         storage.may_answer.set()
+    assert len(storage.calls) == 2 + (place == 0), "those who wait go together all the same"
     answers = [one.result() for one in asking]
     assert answers == [f"name {key}" for key in (1, 2, 3) if key != place + 1] + ["name 4"]
     assert await together.about(5) == "name 5"
+
+
+async def test_no_more_go_together_than_may_go_on_at_once() -> None:
+    storage = Storage()
+    together: Together[int, str] = Together(storage.names)
+    async with asyncio.timeout(5.0), asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(together.about(key % 90)) for key in range(3 * KEYS_MAX)]
+        await turn()
+        storage.may_answer.set()
+    assert [one.result() for one in asking] == [f"name {key % 90}" for key in range(3 * KEYS_MAX)]
+    assert max(map(len, storage.calls)) == KEYS_MAX
+    assert len(storage.calls) == 4
