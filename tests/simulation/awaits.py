@@ -36,6 +36,7 @@ AWAITS = (
     "services.accounts._names_of persons",
     "services.lobby._create create_room",
     "services.lobby.by_id room",
+    "services.together._make",
     "services.together.about",
 )
 # Where it takes a rare story to come to: more runs have a server die there, if they do.
