@@ -40,7 +40,7 @@ ZIP_BYTES_MIN = 1024  # Less does not pay for the header and the work.
 ZIP_LEVEL = 1  # A big room's full state has to fit in a slot; higher levels save little on it.
 OUTBOUND_BYTES_MAX = 16 * 1024 * 1024  # A client refuses to unpack more than this.
 
-CHANGES_NONE = b"\x90"
+LIST_NONE = b"\x90"
 _ZIP_HEAD = b"\x93\x0f"
 _DELTA_HEAD = b"\x95\x06"
 _PRIVATE_HEAD = b"\x97\x07"

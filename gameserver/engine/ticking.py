@@ -302,7 +302,7 @@ class Tick(msgspec.Struct, gc=False):
         is_plain = changes.public is changes.every
         assert is_plain or len(room.seats) == len(room.windows), "The engine alone seats players."
         tick, inputs, every = i.packed(room.now), i.packed(self.recorded), i.packed(changes.every)
-        asked = i.packed(_named(effects)) if effects else _NONE_PACKED
+        asked = i.packed(_named(effects)) if effects else codec.LIST_NONE
         room.digest = sha256(b"".join((room.digest, tick, inputs, every, asked))).digest()
         room.entry_number += 1
         room.entry_tick = room.now
@@ -316,7 +316,7 @@ class Tick(msgspec.Struct, gc=False):
             self._frames(changes)
         else:
             for seat in self.concluded:
-                self._frame(seat, _NONE_PACKED)
+                self._frame(seat, codec.LIST_NONE)
         if effects:
             out.effects, room.effects = effects, []
         room.due_tick = room.next_due()
@@ -355,7 +355,6 @@ class Tick(msgspec.Struct, gc=False):
 
 
 _NOTHING: list[Any] = []
-_NONE_PACKED = i.packed(_NOTHING)
 
 
 def give_up(room: Room[Any], seat: int) -> None:

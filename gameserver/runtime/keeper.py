@@ -12,13 +12,13 @@ from gameserver.runtime.slots import SLOTS
 from persistence.interfaces import INTEGER_MAX, ShardMark, ShardState, Store
 from persistence.ownership import Succession
 
+# Of those that are ours when rooms are made, no slot gets more than a quarter more than another.
+SHARDS_PER_SLOT_MIN = 4
+
 
 def shard_of(room_id: int, shards: int) -> int:
     """Return the shard that a room belongs to; room ids are random, so shards fill evenly."""
     return room_id % shards
-
-
-SHARDS_PER_SLOT_MIN = 4  # No slot gets more than a quarter more of them than another.
 
 
 class OwnedShard:

@@ -34,11 +34,10 @@ class Overload:
     def __init__(self, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._beat_began_ns = clock.now_ns()
+        self._beat_began_ns: int | None = None  # Whatever comes before the first is no beat.
         self._least_ns = LOST_NS  # Of the beat under way.
         self._has_lost = False
         self._has_paused = False
-        self._has_begun = False
         self._late_ns = 0  # Smoothed.
         self._paused_ns = 0  # The part of it that is because of pauses.
         self._turn_ns = 0
@@ -56,9 +55,10 @@ class Overload:
     def see_beat(self) -> None:
         """Take note that a beat begins, and judge the one before."""
         now_ns, metrics = self._clock.now_ns(), self._metrics
-        if not self._has_begun:  # Whatever came before was no beat.
-            self._has_begun, self._beat_began_ns = True, now_ns
-        beat_ns, self._beat_began_ns = now_ns - self._beat_began_ns, now_ns
+        began_ns, self._beat_began_ns = self._beat_began_ns, now_ns
+        if began_ns is None:
+            return
+        beat_ns = now_ns - began_ns
         late_ns = LOST_NS if self._has_lost else self._least_ns
         weight_ns = min(beat_ns, WEIGHT_NS_MAX)
         paused_ns = LOST_NS if self._has_paused else 0

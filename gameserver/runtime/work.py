@@ -71,9 +71,9 @@ class OpenRoom:
     ``joins`` and ``leaves`` wait for its next tick, ``unanswered`` are those too that a tick has
     taken. ``handles`` has those viewers whose handle of the room is not 0. ``seats_told`` is how
     many seats were taken at its last durable tick, ``names`` those of who sits there now.
-    ``stalled_since_ns`` is since when its works wait for a lock; while they do
-    it does not tick. Nor does it while ``paused``, when it is about to be handed over;
-    ``in_flight`` counts the works that are not known to be durable.
+    ``stalled_since_ns`` is since when its works wait for a lock; while they do it does not tick.
+    Nor does it while ``paused``, when it is about to be handed over; ``in_flight`` counts the works
+    that are not known to be durable.
     """
 
     row: RoomRow

@@ -28,7 +28,7 @@ class _Call(Generic[Key, Value]):
 
 
 class Together(Generic[Key, Value]):
-    """Puts questions together. ``ask`` may raise; each who asked hears of it by itself."""
+    """Puts questions together. ``ask`` may raise; each who went along hears of it."""
 
     def __init__(self, ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Value]]]) -> None:
         self._ask = ask

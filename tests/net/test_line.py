@@ -6,7 +6,7 @@ from typing import Any
 
 from gameserver.net.line import STEPS_PER_TURN, Line
 from protocol.messages import Hello
-from tests.net.rig import Rig, upgrade_request
+from tests.net.rig import Peer, Rig, upgrade_request
 
 NEWCOMERS = 5 * STEPS_PER_TURN + 3
 
@@ -55,12 +55,18 @@ class Standstill(Line):
         self.steps.append(step)
 
 
+async def waiting(rig: Rig) -> tuple[Standstill, Peer]:
+    """Return the line, and somebody who stands in it with a request for an upgrade."""
+    line = rig.server.edge.line = Standstill()
+    peer = await rig.raw()
+    peer.write(upgrade_request())
+    await rig.until(lambda: line.steps)
+    return line, peer
+
+
 async def test_who_waits_in_line_for_too_long_is_told_so() -> None:
     async with Rig() as rig:
-        line = rig.server.edge.line = Standstill()
-        peer = await rig.raw()
-        peer.write(upgrade_request())
-        await rig.until(lambda: line.steps)
+        line, peer = await waiting(rig)
         rig.pass_time(6)
         assert (await peer.read_all()).startswith(b"HTTP/1.1 503 ")
         line.steps.pop()()
@@ -92,10 +98,7 @@ async def test_who_goes_after_hello_while_in_line_has_no_account_made() -> None:
 
 async def test_who_is_in_line_when_a_drain_begins_is_not_let_in() -> None:
     async with Rig() as rig:
-        line = rig.server.edge.line = Standstill()
-        peer = await rig.raw()
-        peer.write(upgrade_request())
-        await rig.until(lambda: line.steps)
+        line, peer = await waiting(rig)
         rig.server.edge.admission.is_draining = True
         line.steps.pop()()
         assert (await peer.read_head()).startswith(b"HTTP/1.1 503 ")

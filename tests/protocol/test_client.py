@@ -488,7 +488,7 @@ async def test_messages_for_what_is_over_are_counted_and_ignored() -> None:
     server = ToyServer()
     async with client_of(server) as client:
         side = server.sides[-1]
-        side.send(codec.delta(8, codec.delta_tail(2, 1, codec.CHANGES_NONE)))
+        side.send(codec.delta(8, codec.delta_tail(2, 1, codec.LIST_NONE)))
         side.send(codec.deferred(8, 1, DeferralCode.BUSY, 1))
         side.send(codec.reply_ok(99, None))
         side.send(codec.left(8, LeftCode.ENDED))

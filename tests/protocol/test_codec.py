@@ -94,7 +94,7 @@ PACKED: list[tuple[bytes, AnyOutbound]] = [
         messages.Delta(63, 70000, 1, CHANGES),
     ),
     (
-        codec.private(0, codec.private_tail(200, 199, codec.CHANGES_NONE, OUTCOMES, True)),
+        codec.private(0, codec.private_tail(200, 199, codec.LIST_NONE, OUTCOMES, True)),
         messages.Private(0, 200, 199, [], [messages.Outcome(*one) for one in OUTCOMES], True),
     ),
     (
@@ -155,7 +155,7 @@ def test_a_value_that_cannot_be_packed_leaves_nothing_behind_for_the_next() -> N
 
 def test_a_large_payload_is_zipped_and_read_back() -> None:
     changes = [item for record in range(400) for item in (record + 3, 1, 0)]
-    payload = codec.full(5, 10, pack(changes), codec.CHANGES_NONE)
+    payload = codec.full(5, 10, pack(changes), codec.LIST_NONE)
     zipped = codec.zipped(payload)
     assert len(zipped) < len(payload) / 2
     assert decode_outbound(zipped) == messages.Full(5, 10, changes, [])

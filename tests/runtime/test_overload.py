@@ -92,3 +92,12 @@ async def test_those_who_are_turned_away_come_again_one_after_the_other() -> Non
     assert overload.turned_away() == waits_ms[0], "nobody waits for those of then"
     longest_ms = max(overload.turned_away() for _ in range(20_000))
     assert longest_ms <= TURN_LAST_NS // 1_000_000
+
+
+@virtual
+async def test_what_takes_time_before_the_first_beat_is_no_late_beat() -> None:
+    metrics = Metrics()
+    overload = Overload(VirtualClock(), metrics)
+    spend_ms(4_000.0)  # Rooms are recovered.
+    overload.see_beat()
+    assert (metrics.beat_ms, metrics.late_ms) == (50.0, 0)
