@@ -74,9 +74,3 @@ class ChangeLog:
                 record.remake()
             else:
                 record.__dict__[what.name] = old
-
-    def take(self) -> list[Item]:
-        """Return the tick's writes and begin an empty log."""
-        taken = self.items[:]
-        self.items.clear()
-        return taken

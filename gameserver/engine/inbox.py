@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gameserver.engine.few import Few, with_one
 from gameserver.engine.inputs import Commanded, Input
 
 COMMANDS_MAX = 1024  # A tick that decides so many takes about 10 ms; more must wait outside.
@@ -23,14 +24,14 @@ class Inbox:
     __slots__ = ("_by_seat", "commands", "inputs")
 
     def __init__(self) -> None:
-        self.inputs: list[Input] = []
-        self.commands: list[Commanded] = []
+        self.inputs: Few[Input] = ()
+        self.commands: Few[Commanded] = ()
         # Made when a second command comes: most ticks have but one.
         self._by_seat: dict[int, list[Commanded]] | None = None
 
     def put(self, one: Input) -> None:
         """Add an input of the server's own."""
-        self.inputs.append(one)
+        self.inputs = with_one(self.inputs, one)
 
     def submit(self, command: Commanded) -> bool:
         """Add a command; false if there is no place for it.
@@ -49,24 +50,17 @@ class Inbox:
             if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(commands) >= COMMANDS_MAX:
                 return False
             waiting.append(command)
-        commands.append(command)
+        self.commands = with_one(commands, command)
         return True
 
     def take(self) -> tuple[Sequence[Input], Sequence[Commanded]]:
         """Return all that waits, and begin empty."""
-        inputs, commands = self.inputs, self.take_commands()
-        if not inputs:
-            return (), commands
-        self.inputs = []
-        return inputs, commands
+        inputs, self.inputs = self.inputs, ()
+        return inputs, self.take_commands() if self.commands else ()
 
     def take_commands(self) -> Sequence[Commanded]:
         """Return the commands alone, to defer them."""
-        taken = self.commands
-        if not taken:
-            return ()
-        self.commands = []
-        self._by_seat = None
+        taken, self.commands, self._by_seat = self.commands, (), None
         return taken
 
     def __bool__(self) -> bool:

@@ -6,6 +6,7 @@ import msgspec
 
 from gameserver.engine.commands import Outcome
 from gameserver.engine.effects import Effect
+from gameserver.engine.few import Few
 
 
 class PendingOutcome(msgspec.Struct, gc=False):
@@ -24,7 +25,7 @@ class TickOutput(msgspec.Struct, gc=False):
     ``shared`` is the tail of the Delta for every viewer, ``private`` that of the Private of each
     seat, which goes before it. ``echoes`` are outcomes of earlier commands, asked for again. Of the
     accounts that asked for a seat, ``seated`` has the seat that they got, ``refused`` the code of
-    the reason; ``vacated`` are the seats that were given up.
+    the reason, and both are None if there are none; ``vacated`` are the seats that were given up.
     ``counts`` names each command that was decided, the code of its outcome, and its arrival.
     """
 
@@ -34,11 +35,11 @@ class TickOutput(msgspec.Struct, gc=False):
     entry_number: int = 0
     shared: bytes | None = None
     private: dict[int, bytes] = {}
-    effects: list[Effect] = []
-    pending: list[PendingOutcome] = []
-    echoes: list[tuple[int, Outcome]] = []
-    seated: dict[int, int] = {}
-    refused: dict[int, int] = {}
-    vacated: list[int] = []
-    counts: list[tuple[str, int, int]] = []
+    effects: Few[Effect] = ()
+    pending: Few[PendingOutcome] = ()
+    echoes: Few[tuple[int, Outcome]] = ()
+    seated: dict[int, int] | None = None
+    refused: dict[int, int] | None = None
+    vacated: Few[int] = ()
+    counts: Few[tuple[str, int, int]] = ()
     ended: bool = False

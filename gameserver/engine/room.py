@@ -20,6 +20,7 @@ from gameserver.engine.changes import ChangeLog
 from gameserver.engine.delta import full_private, full_public
 from gameserver.engine.dice import Dice
 from gameserver.engine.effects import Booking, Effect, Hold, Release, Result, Score, Settle
+from gameserver.engine.few import Few
 from gameserver.engine.fields import INT_MAX
 from gameserver.engine.game import Game
 from gameserver.engine.output import TickOutput
@@ -62,8 +63,9 @@ class Room(Generic[S]):
         self.effects: list[Effect] = []
         self.holder: i.Commanded | None = None
         self.held = ""
-        self.vacated: list[int] = []  # Seats given up in the tick under way.
+        self.vacated: Few[int] = ()  # Seats given up in the tick under way.
         self.is_passing_time = False
+        self.has_asks = True  # Perhaps; whoever sees to them finds out.
         self._full: tuple[int, bytes] | None = None
 
     # --- What rules use.
@@ -137,6 +139,7 @@ class Room(Generic[S]):
         """Ask for something that must be chosen outside; it comes as ``Game.drawn``."""
         if what not in self.system.asks:
             self.system.asks.add(what, Ask(since_tick=self.now))
+            self.has_asks = True
 
     def vacate(self, seat: int) -> None:
         """Free the seat of a player who is absent, by a rule of time. Calls ``Game.leave``.
@@ -189,7 +192,9 @@ class Room(Generic[S]):
         """Return the tick, after this one, at which something passes by itself."""
         due = self.game.due(self) if self.system.open else None
         assert not self.changes.items, "due writes nothing."
-        return None if due is None else max(due, self.now + 1)
+        if due is None or due > self.now:
+            return due
+        return self.now + 1
 
     def tick(
         self, now: int, inputs: Sequence[i.Input] = (), commands: Sequence[i.Commanded] = ()

@@ -16,6 +16,7 @@ from gameserver.engine import inputs as i
 from gameserver.engine.commands import ACCEPTED, FAILED, PENDING
 from gameserver.engine.delta import Changes, changes_of, seats_in
 from gameserver.engine.effects import Effect
+from gameserver.engine.few import Few, with_one
 from gameserver.engine.output import PendingOutcome, TickOutput
 from gameserver.engine.system import Seat
 from gameserver.engine.window import Window, body_digest
@@ -41,7 +42,7 @@ class Tick(msgspec.Struct, gc=False):
     room: Room[Any]
     out: TickOutput
     recorded: list[Any] = []
-    concluded: dict[int, list[c.Outcome]] = {}
+    concluded: dict[int, Few[c.Outcome]] = {}
 
     def run(self, inputs: Sequence[i.Input], commands: Sequence[i.Commanded]) -> TickOutput:
         """Run a live tick; RoomBroken if anything but a command fails."""
@@ -77,7 +78,7 @@ class Tick(msgspec.Struct, gc=False):
         room, now = self.room, self.out.tick
         assert now > room.entry_tick or not room.entry_number, "Each entry has a later tick."
         room.now = now
-        room.vacated = self.out.vacated
+        room.vacated = ()
 
     def _redo(self, rows: list[list[Any]]) -> None:
         first = next((at for at, row in enumerate(rows) if row[0] == i.COMMAND), len(rows))
@@ -92,9 +93,9 @@ class Tick(msgspec.Struct, gc=False):
 
     def _pass_time(self) -> None:
         room = self.room
-        due_tick, items = room.due_tick, room.changes.items
-        if due_tick is None or due_tick > room.now or not room.system.open:
+        if room.due_tick is None or room.due_tick > room.now or not room.system.open:
             return
+        items = room.changes.items
         written = len(items)
         room.is_passing_time = True
         room.game.pass_time(room)
@@ -110,10 +111,10 @@ class Tick(msgspec.Struct, gc=False):
         if window is None:
             self._echo(one.seat, one.number, c.NOT_SEATED.code)
         elif one.number > window.highest or not self._is_answered(one, window):
-            code = self._execute(one)
-            self.recorded.append((i.COMMAND, one.seat, one.number, one.arrival_ms, one.body, code))
-            self._conclude(one.seat, one.number, one.digest, code)
-            self.out.counts.append((type(one.command).__name__, code, one.arrival_ms))
+            code, arrival_ms, out = self._execute(one), one.arrival_ms, self.out
+            self.recorded.append((i.COMMAND, one.seat, one.number, arrival_ms, one.body, code))
+            self._conclude(window, one.seat, one.number, one.digest, code)
+            out.counts = with_one(out.counts, (type(one.command).__name__, code, arrival_ms))
 
     def _is_answered(self, one: i.Commanded, window: Window) -> bool:
         """Answer a command whose number was used before; false if it was not."""
@@ -151,7 +152,8 @@ class Tick(msgspec.Struct, gc=False):
             room.holder = None
         if not room.held:
             return ACCEPTED
-        self.out.pending.append(PendingOutcome(room.held, seat, one.number))
+        asked_for = PendingOutcome(room.held, seat, one.number)
+        self.out.pending = with_one(self.out.pending, asked_for)
         return PENDING
 
     def _redo_command(self, row: list[Any]) -> None:
@@ -163,19 +165,19 @@ class Tick(msgspec.Struct, gc=False):
             done = self._execute(i.Commanded(seat, number, arrival_ms, body, digest, command))
             if done != code:
                 raise ReplayDiverged(f"command {number} of seat {seat}: {done} instead of {code}")
-        self._conclude(seat, number, digest, code)
+        self._conclude(room.windows[seat], seat, number, digest, code)
 
-    def _conclude(self, seat: int, number: int, digest: int, code: int) -> None:
-        room = self.room
-        room.windows[seat].keep(number, digest, code, room.now)
+    def _conclude(self, window: Window, seat: int, number: int, digest: int, code: int) -> None:
+        room, concluded = self.room, self.concluded
+        window.keep(number, digest, code, room.now)
         if code != PENDING:
             told = c.outcome(number, room.now, code, room.reasons)
-            self.concluded.setdefault(seat, []).append(told)
+            concluded[seat] = with_one(concluded.get(seat, ()), told)
 
     def _echo(self, seat: int, number: int, code: int, tick: int | None = None) -> None:
         room = self.room
         told = c.outcome(number, room.now if tick is None else tick, code, room.reasons)
-        self.out.echoes.append((seat, told))
+        self.out.echoes = with_one(self.out.echoes, (seat, told))
 
     # --- Other inputs. Each tells whether there was anything to record. Once a room has ended there
     # never is: what came of it stays as it is.
@@ -200,9 +202,11 @@ class Tick(msgspec.Struct, gc=False):
         if number is None:
             reason = self._seat(one.account)
             if reason is not None:
+                if self.out.refused is None:
+                    self.out.refused = {}
                 self.out.refused[one.account] = reason.code
             return reason is None
-        self.out.seated[one.account] = number
+        self._seated(one.account, number)
         seat = room.seats[number]
         if seat.present or not room.system.open:
             return False
@@ -237,8 +241,13 @@ class Tick(msgspec.Struct, gc=False):
         left = room.left.pop(account, None)
         room.windows[number] = Window() if left is None else left
         room.seat_by_account[account] = number
-        self.out.seated[account] = number
+        self._seated(account, number)
         return None
+
+    def _seated(self, account: int, number: int) -> None:
+        if self.out.seated is None:
+            self.out.seated = {}
+        self.out.seated[account] = number
 
     def _left(self, one: i.Left) -> bool:
         room = self.room
@@ -293,25 +302,25 @@ class Tick(msgspec.Struct, gc=False):
     # --- The end of the tick.
 
     def _close(self) -> None:
-        room, out, effects = self.room, self.out, self.room.effects
-        items = room.changes.take()
+        room, out, now = self.room, self.out, self.room.now
+        effects, items = room.effects, room.changes.items
         if not items and not self.recorded:
             assert not effects, "An effect without a change of state."
             return
         changes = changes_of(items)
+        items.clear()
         is_plain = changes.public is changes.every
         assert is_plain or len(room.seats) == len(room.windows), "The engine alone seats players."
-        tick, inputs, every = i.packed(room.now), i.packed(self.recorded), i.packed(changes.every)
+        tick, inputs, every = i.packed(now), i.packed(self.recorded), i.packed(changes.every)
         asked = i.packed(_named(effects)) if effects else codec.LIST_NONE
-        room.digest = sha256(b"".join((room.digest, tick, inputs, every, asked))).digest()
-        room.entry_number += 1
-        room.entry_tick = room.now
-        out.entry_number = room.entry_number
-        out.entry = i.entry_payload(tick, inputs, room.digest)
+        digest = sha256(b"".join((room.digest, tick, inputs, every, asked))).digest()
+        number = room.entry_number + 1
+        room.digest, room.entry_number, room.entry_tick = digest, number, now
+        out.entry, out.entry_number = i.entry_payload(tick, inputs, digest), number
         if changes.public:
             shared = every if is_plain else i.packed(changes.public)
-            out.shared = codec.delta_tail(room.now, room.now - room.shared_tick, shared)
-            room.shared_tick = room.now
+            out.shared = codec.delta_tail(now, now - room.shared_tick, shared)
+            room.shared_tick = now
         if changes.groups or changes.own:
             self._frames(changes)
         else:
@@ -319,6 +328,8 @@ class Tick(msgspec.Struct, gc=False):
                 self._frame(seat, codec.LIST_NONE)
         if effects:
             out.effects, room.effects = effects, []
+        if room.vacated:
+            out.vacated = room.vacated
         room.due_tick = room.next_due()
         out.ended = not room.system.open
 
@@ -366,7 +377,7 @@ def give_up(room: Room[Any], seat: int) -> None:
     if len(room.left) > LEFT_WINDOWS_MAX:
         del room.left[next(iter(room.left))]
     room.seats.remove(seat)
-    room.vacated.append(seat)
+    room.vacated = with_one(room.vacated, seat)
 
 
 def _named(effects: list[Effect]) -> list[Any]:

@@ -52,7 +52,7 @@ class Window:
     ``private_tick`` is the last tick that had something for this seat alone.
 
     The numbers stand in flat bytes: thousands of seats have 64 each, and as objects they take ten
-    times the space. Once there are 64, the newest is written over the lowest, at ``_first``.
+    times the space. Once there are 64, the newest is written over the lowest, in row ``_first``.
     """
 
     __slots__ = ("_first", "_rows", "highest", "private_tick")
@@ -80,7 +80,7 @@ class Window:
         """
         if len(self._rows) < ROWS_BYTES_MAX:
             return False
-        lowest: int = _ROW.unpack_from(self._rows, self._first)[0]
+        lowest: int = _ROW.unpack_from(self._rows, self._first * ROW_BYTES)[0]
         return number < lowest
 
     def keep(self, number: int, digest: int, code: int, tick: int) -> None:
@@ -97,9 +97,8 @@ class Window:
                 self._rows = rows[:]  # It grows no more, and the copy has no space to spare.
         else:
             first = self._first
-            _ROW.pack_into(rows, first, number, told, digest)
-            first += ROW_BYTES
-            self._first = first if first < ROWS_BYTES_MAX else 0
+            _ROW.pack_into(rows, first * ROW_BYTES, number, told, digest)
+            self._first = (first + 1) % WINDOW_NUMBERS
 
     def rule(self, number: int, code: int) -> None:
         """Replace a pending code by the final one; the number may have been dropped since."""
@@ -137,7 +136,7 @@ class Window:
         return at
 
     def _in_order(self) -> bytes:
-        rows, first = self._rows, self._first
+        rows, first = self._rows, self._first * ROW_BYTES
         return bytes(rows[first:] + rows[:first]) if first else bytes(rows)
 
     def _insert(self, row: bytes) -> None:

@@ -7,13 +7,14 @@ Everything here is synchronous but for what may have to wait for a room to be op
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
 import structlog
 
 from gameserver.engine import inputs as i
+from gameserver.engine.few import with_one
 from gameserver.engine.game import Game
 from gameserver.engine.ticking import RoomBroken
 from gameserver.engine.window import body_digest
@@ -70,7 +71,7 @@ class RoomHost:
             clock, self._metrics, self.audience, (self._activate, self.closing.end, snapshots.keep)
         )
         self.on_settled: Callable[[], None] = lambda: None
-        self._active: list[dict[OpenRoom, None]] = [{} for _ in range(SLOTS)]
+        self._active: list[list[OpenRoom]] = [[] for _ in range(SLOTS)]
         self._due: list[list[tuple[int, int]]] = [[] for _ in range(SLOTS)]
         committer.release = self._release
         committer.set_aside = self.closing.set_aside
@@ -153,7 +154,7 @@ class RoomHost:
             return True
         leave = Leave(opened, viewer, request, seat)
         self.audience.expect(leave)
-        opened.leaves.append(leave)
+        opened.leaves = with_one(opened.leaves, leave)
         opened.inbox.put(i.Left(seat))
         self._activate(opened)
         return True
@@ -230,17 +231,12 @@ class RoomHost:
             return
         works: list[Work] = []
         for opened in self._ready(slot, beat):
-            if opened.paused:
-                self._active[slot][opened] = None
+            if opened.gone:
                 continue
-            if opened.stalled_since_ns is not None:
-                self._active[slot][opened] = None
-                if self._is_stalled(opened):
-                    self._defer_waiting(opened)
-                continue
-            now = beat + opened.offset_ticks
-            if now <= opened.room.now and opened.room.entry_number:
-                self._active[slot][opened] = None  # The beat stood still; the next one will do.
+            room, now = opened.room, beat + opened.offset_ticks
+            has_stood_still = now <= room.now and room.entry_number  # The next beat will do.
+            if has_stood_still or opened.paused or opened.stalled_since_ns is not None:
+                self._put_off(opened)
                 continue
             opened.active = False
             work = self._tick(opened, now)
@@ -250,15 +246,22 @@ class RoomHost:
         self._metrics.ticks_total += len(works)
         committer.submit(works, beat)
 
-    def _ready(self, slot: int, beat: int) -> Iterator[OpenRoom]:
-        ready, self._active[slot] = self._active[slot], {}
+    def _ready(self, slot: int, beat: int) -> list[OpenRoom]:
+        ready, self._active[slot] = self._active[slot], []
         due = self._due[slot]
         while due and due[0][0] <= beat:
             due_beat, room_id = heapq.heappop(due)
             opened = self.rooms.get(room_id)
-            if opened is not None and opened.due_beat == due_beat:
-                ready[opened] = None
-        return iter([opened for opened in ready if not opened.gone])
+            if opened is not None and opened.due_beat == due_beat and not opened.active:
+                opened.active = True
+                ready.append(opened)
+        return ready
+
+    def _put_off(self, opened: OpenRoom) -> None:
+        """Leave a room for the next beat; what it was sent must not wait for ever."""
+        self._active[opened.slot].append(opened)
+        if not opened.paused and self._is_stalled(opened):
+            self._defer_waiting(opened)
 
     def _tick(self, opened: OpenRoom, now: int) -> Work | None:
         room = opened.room
@@ -273,10 +276,10 @@ class RoomHost:
         if opened.joins:
             self._show(work)
         if opened.leaves:
-            work.left, opened.leaves = opened.leaves, []
+            work.left, opened.leaves = opened.leaves, ()
         if work.shown or output.seated or output.vacated:
             work.roster = roster(opened)
-        if opened.asked:  # What was given may be asked for again at once.
+        if room.has_asks:  # What was given may be asked for again at once.
             opened.asked.difference_update(one.ask for one in inputs if isinstance(one, i.Drawn))
         if output.entry is not None:
             self._snapshots.consider(work)
@@ -285,20 +288,17 @@ class RoomHost:
     def _plan(self, opened: OpenRoom) -> None:
         """Look at what the room will want next: a due tick, or something from outside."""
         room = opened.room
-        if room.system.asks or opened.asked:
+        if room.has_asks:
             self._see_to_asks(opened)
         due_tick = room.due_tick
         if due_tick is None:
             opened.due_beat = None
-            return
-        due_beat = due_tick - opened.offset_ticks
-        if due_beat == opened.due_beat:
-            return
-        opened.due_beat = due_beat
-        if due_tick <= room.now + 1:  # However soon it ticks again, as most rooms do at once.
+        elif due_tick <= room.now + 1:  # However soon it ticks again, as most rooms do at once.
+            opened.due_beat = None
             self._activate(opened)
-        else:
-            self._note_due(opened.row.room_id, due_beat)
+        elif due_tick - opened.offset_ticks != opened.due_beat:
+            opened.due_beat = due_tick - opened.offset_ticks
+            self._note_due(opened, opened.due_beat)
 
     def _see_to_asks(self, opened: OpenRoom) -> None:
         for ask in opened.room.asks():
@@ -306,11 +306,12 @@ class RoomHost:
                 opened.asked.add(ask)
                 self._choose(opened, ask)
         opened.asked.intersection_update(opened.room.asks())
+        opened.room.has_asks = bool(opened.asked)
 
-    def _note_due(self, room_id: int, due_beat: int) -> None:
+    def _note_due(self, opened: OpenRoom, due_beat: int) -> None:
         """Remember when to look at a room; times that are no longer true are forgotten in bulk."""
-        due = self._due[room_id % SLOTS]
-        heapq.heappush(due, (due_beat, room_id))
+        due = self._due[opened.slot]
+        heapq.heappush(due, (due_beat, opened.row.room_id))
         if len(due) > DUE_PER_ROOM_MAX * len(self.rooms) + DUE_PER_ROOM_MAX:
             due[:] = sorted({one for one in due if self._is_due_at(*one)})
 
@@ -332,7 +333,7 @@ class RoomHost:
     def _show(self, work: Work) -> None:
         """Take the state at the end of this tick for those who wait for it."""
         opened = work.opened
-        joins, opened.joins = opened.joins, []
+        joins, opened.joins = opened.joins, ()
         work.shown = told = []
         for join in joins:
             if join in opened.unanswered:
@@ -366,13 +367,13 @@ class RoomHost:
 
     def _expect(self, join: Join) -> None:
         self.audience.expect(join)
-        join.opened.joins.append(join)
+        join.opened.joins = with_one(join.opened.joins, join)
         self._activate(join.opened)
 
     def _activate(self, opened: OpenRoom) -> None:
         if not opened.active:
             opened.active = True
-            self._active[opened.row.room_id % SLOTS][opened] = None
+            self._active[opened.slot].append(opened)
 
     def _defer(
         self, viewer: Viewer, room_id: int, number: int, code: DeferralCode, retry_ms: int

@@ -18,7 +18,7 @@ def shown(join: Join, output: TickOutput) -> Shown:
     room = opened.room
     seat = None if join.watch else room.seat_of(join.viewer.account)
     if seat is None and not join.watch:
-        refused = output.refused.get(join.viewer.account, 0)
+        refused = (output.refused or {}).get(join.viewer.account, 0)
         return Shown(join, room.entry_tick, None, refused)
     public, private = room.full(seat)
     if seat is None:

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from gameserver.engine.commands import Outcome
+from gameserver.engine.few import Few
 from gameserver.engine.inbox import Inbox
 from gameserver.engine.output import TickOutput
 from gameserver.engine.room import Room
 from gameserver.runtime.ring import Ring
+from gameserver.runtime.slots import SLOTS
 from gameserver.runtime.viewers import Viewer
 from persistence.interfaces import RoomRow
 
@@ -85,8 +87,8 @@ class OpenRoom:
     handles: dict[Viewer, int] = field(default_factory=dict)
     by_seat: dict[int, Viewer] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
-    joins: list[Join] = field(default_factory=list)
-    leaves: list[Leave] = field(default_factory=list)
+    joins: Few[Join] = ()
+    leaves: Few[Leave] = ()
     unanswered: dict[Join | Leave, None] = field(default_factory=dict)
     seats_told: int = 0
     asked: set[str] = field(default_factory=set)
@@ -98,6 +100,10 @@ class OpenRoom:
     paused: bool = False
     in_flight: int = 0
     gone: bool = False
+    slot: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slot = self.row.room_id % SLOTS
 
     def highest_number(self, account: int) -> int:
         """Return the highest command number that any connection of an account has used by now.
@@ -132,7 +138,7 @@ class Taken:
     state: bytes
 
 
-class Work(msgspec.Struct):
+class Work(msgspec.Struct, gc=False):
     """One tick's output on its way to being durable, and what then follows from it.
 
     ``seats_taken`` and ``roster`` are those at the tick's end; of a large room there is no roster.

@@ -126,7 +126,7 @@ def measured(records: int, runs: int) -> list[Figure]:
         for number in range(WRITES):
             things[number % records].x = next(numbers)
             if number % WRITES_A_TICK == 0:
-                changes.take()
+                changes.items.clear()
 
     def full() -> None:
         tick()  # What has not changed is not packed anew.

@@ -135,11 +135,12 @@ def test_the_log_tells_each_write_with_what_was_there_before() -> None:
     stall = room.state.stalls.add(1, Stall())
     room.state.stalls.remove(1)
     field = next(field for field in Toy.fields if field.name == "number")
-    assert room.changes.take() == [
+    assert room.changes.items == [
         (room.state, field, 0),
         (stall, ADDED, None),
         (stall, REMOVED, None),
     ]
+    room.changes.items.clear()
     assert room.changes.mark() == 0
 
 

@@ -59,7 +59,7 @@ def test_a_refused_or_failing_command_leaves_no_trace_but_its_outcome(
     play.tick()
     assert trace_of(play.room) == before
     out = play.last
-    assert (out.shared, out.effects, out.pending) == (None, [], [])
+    assert (out.shared, out.effects, out.pending) == (None, (), ())
     assert list(out.private) == [seat]
     message = codec.decode_outbound(codec.private(0, out.private[seat]))
     assert isinstance(message, Private)
@@ -215,7 +215,7 @@ def test_a_verdict_reaches_a_player_who_left_and_came_back_elsewhere() -> None:
     assert play.sit("ann") == 3
     play.submit(3, Buy(5_000_000), number)
     play.tick()
-    ((seat, told),) = play.last.echoes
+    ((seat, told),) = list(play.last.echoes)
     assert (seat, told.number, told.tick, told.name) == (3, number, tick, "INSUFFICIENT_FUNDS")
     play.check_replay()
 

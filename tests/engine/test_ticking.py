@@ -106,7 +106,7 @@ def test_a_refused_seat_leaves_no_trace() -> None:
     before, entries = trace_of(play.room), len(play.journal)
     assert play.try_sit("dan") == toy.NO_PLACE
     assert trace_of(play.room) == before
-    assert play.last.effects == []
+    assert play.last.effects == ()
     assert len(play.journal) == entries
 
 
@@ -205,7 +205,7 @@ def test_a_room_asks_once_and_takes_one_answer() -> None:
 def test_a_tick_without_anything_to_do_is_no_entry() -> None:
     play = seated()
     out = play.room.tick(play.now + 1)
-    assert (out.entry, out.shared, out.private, out.effects) == (None, None, {}, [])
+    assert (out.entry, out.shared, out.private, out.effects) == (None, None, {}, ())
     assert play.room.entry_number == len(play.journal)
 
 

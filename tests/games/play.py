@@ -177,8 +177,9 @@ class Play(Generic[S]):
         self.wallet.open(account, balance_minor)
         self.put(i.Sat(account))
         out = self.tick()
-        if account in out.refused:
+        if out.refused is not None:
             return self.room.reasons[out.refused[account]]
+        assert out.seated is not None, "Whoever asks for a seat is answered."
         return out.seated[account]
 
     def seat(self, name: str | int) -> int:
@@ -359,7 +360,7 @@ class Play(Generic[S]):
         rulings = dict(self.wallet.commit(out.effects))
         self._verdicts += [i.Ruled(reference, code) for reference, code in rulings.items()]
         self._tell(out, rulings)
-        for seat in out.seated.values():
+        for seat in (out.seated or {}).values():
             self._show(seat)
         for seat in [seat for seat in self.watchers if seat is not None]:
             if seat not in self.room.seats:
