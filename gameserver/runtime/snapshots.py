@@ -28,7 +28,11 @@ BUDGET_NS = 5 * NS_PER_MS  # Of a slot; what does not fit waits for the room's n
 WAITING_MAX = 256  # When storage is slow, rooms go without until there is a place.
 SAVE_TIMEOUT_S = 5.0
 ROWS_AT_ONCE = 32
+GATHER_S = 0.1  # A call costs us and storage more than a row does: the rows of so long share one.
 LARGE_BYTES = 256 * 1024  # More takes milliseconds to compress, and goes to a thread.
+# Less is stored as it is: compressing would save no more than a fraction of what the entries since
+# the last snapshot took, and cost as much as ticks of several rooms.
+COMPRESSED_BYTES_MIN = 16 * 1024
 
 
 class Snapshots:
@@ -82,6 +86,8 @@ class Snapshots:
         """Store what waits, for ever."""
         while True:
             await self._wake.wait()
+            if len(self._waiting) < ROWS_AT_ONCE:
+                await asyncio.sleep(GATHER_S)
             self._wake.clear()
             await self.flush()
 
@@ -140,7 +146,8 @@ class Snapshots:
 def snapshot_row(room: Room[Any], taken: tuple[int, int, bytes], seals: Seals) -> SnapshotRow:
     """Return the row of a room's state: after which entry, at which tick, and what it was."""
     number, tick, state = taken
-    sealed = seals.seal(zlib.compress(state, 1), snapshot_identity(room.room_id, number))
+    packed = zlib.compress(state, 0 if len(state) < COMPRESSED_BYTES_MIN else 1)
+    sealed = seals.seal(packed, snapshot_identity(room.room_id, number))
     return SnapshotRow(
         room.room_id, number, tick, room.game.rules_version, sha256(state).digest(), sealed
     )
