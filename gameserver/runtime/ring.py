@@ -12,11 +12,13 @@ from struct import Struct
 from typing import NamedTuple
 
 RING_BYTES_MAX = 1024 * 1024
+TRIM_TICKS = 32  # What is too old may stay for so long: to look for it in each tick costs more.
 
-# Of a tick: how many bytes follow, which tick, how many bytes of them are shared.
-_HEAD = Struct("<IQI")
+# Of a tick: how many bytes follow, which tick, how many bytes of them are shared. In the order of
+# the machine's own bytes, which is made fastest: nobody else reads them.
+_HEAD = Struct("=IQI")
 # Of what one seat was sent: which seat, how many bytes.
-_PRIVATE = Struct("<II")
+_PRIVATE = Struct("=II")
 _NOT_SHARED = 2**32 - 1
 
 
@@ -35,28 +37,35 @@ class Ring:
     replay could bring back.
     """
 
-    __slots__ = ("_kept", "floor_tick", "is_fresh", "newest_tick", "ticks_max")
+    __slots__ = ("_kept", "_trim_tick", "floor_tick", "is_fresh", "newest_tick", "ticks_max")
 
     def __init__(self, floor_tick: int, ticks_max: int) -> None:
         self._kept = bytearray()
+        self._trim_tick = floor_tick + ticks_max + TRIM_TICKS
         self.floor_tick = floor_tick
         self.newest_tick = floor_tick
         self.ticks_max = ticks_max
         self.is_fresh = floor_tick > 0
 
     def keep(self, tick: int, shared: bytes | None, private: dict[int, bytes]) -> None:
-        """Add the newest tick and drop what is too old or too much."""
+        """Add the newest tick; drop what is too old now and then, and what is too much at once."""
         kept = self._kept
         kept += _packed(tick, shared, private)
         self.newest_tick = tick
-        oldest_tick = tick - self.ticks_max
-        while kept:
-            length, first_tick, _ = _HEAD.unpack_from(kept)
-            if first_tick > oldest_tick and len(kept) <= RING_BYTES_MAX:
+        if tick >= self._trim_tick or len(kept) > RING_BYTES_MAX:
+            self._trim()
+
+    def _trim(self) -> None:
+        kept, oldest_tick = self._kept, self.newest_tick - self.ticks_max
+        end = 0
+        for at, tick in self._places():
+            if tick > oldest_tick and len(kept) - at <= RING_BYTES_MAX:
                 break
-            del kept[: _HEAD.size + length]
-            self.floor_tick = first_tick
+            end = at + _HEAD.size + _HEAD.unpack_from(kept, at)[0]
+            self.floor_tick = tick
             self.is_fresh = False
+        del kept[:end]
+        self._trim_tick = self.newest_tick + TRIM_TICKS
 
     def reach_back(self, older: Ring) -> bool:
         """Take in an older ring's frames, which end where these began, as far as there is room.
@@ -78,6 +87,7 @@ class Ring:
 
     def since(self, closed_tick: int) -> list[Frames] | None:
         """Return the frames after ``closed_tick``, or None if some of them are gone."""
+        self._trim()
         if closed_tick < self.floor_tick:
             return None
         return [_unpacked(self._kept, at) for at, tick in self._places() if tick > closed_tick]
@@ -92,10 +102,12 @@ class Ring:
 
 
 def _packed(tick: int, shared: bytes | None, private: dict[int, bytes]) -> bytes:
-    parts = [shared or b""]
-    for seat, tail in private.items():
-        parts += (_PRIVATE.pack(seat, len(tail)), tail)
-    rest = b"".join(parts) if private else parts[0]
+    rest = shared or b""
+    if private:
+        parts = [rest]
+        for seat, tail in private.items():
+            parts += (_PRIVATE.pack(seat, len(tail)), tail)
+        rest = b"".join(parts)
     return _HEAD.pack(len(rest), tick, _NOT_SHARED if shared is None else len(shared)) + rest
 
 
