@@ -8,6 +8,7 @@ object.
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -51,8 +52,8 @@ class MemoryStore(MemoryOwnership):
 
     def __init__(self, now_ms: Callable[[], int] = system_ms) -> None:
         super().__init__(now_ms)
-        self._answers: dict[int, CommitAnswer] = {}
-        self._entries: dict[int, list[EntryRow]] = {}
+        self._answers: OrderedDict[int, CommitAnswer] = OrderedDict()
+        self._entries: defaultdict[int, list[EntryRow]] = defaultdict(list)
         self._rooms: dict[int, RoomRow] = {}
         self._codes: dict[str, int] = {}  # Of rooms that have not ended.
         self._created: dict[tuple[int, bytes], int] = {}
@@ -88,7 +89,7 @@ class MemoryStore(MemoryOwnership):
         answer = CommitAnswer(fenced, regressed, verdicts, balances)
         self._answers[batch.batch_id] = answer
         if len(self._answers) > ANSWERS_KEPT:
-            del self._answers[next(iter(self._answers))]
+            self._answers.popitem(last=False)
         return answer
 
     def _is_behind(self, mark: ShardMark) -> bool:
@@ -126,7 +127,7 @@ class MemoryStore(MemoryOwnership):
             )
         self._renew(batch.marks)
         for entry in batch.entries:
-            self._entries.setdefault(entry.room_id, []).append(entry)
+            self._entries[entry.room_id].append(entry)
         for result in batch.results:
             self._results.setdefault(result.room_id, {}).setdefault(result.round_number, result)
         for score in batch.scores:

@@ -9,8 +9,8 @@ wait for a lock which somebody else holds are put off by themselves, and the oth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import structlog
 
@@ -40,8 +40,7 @@ SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-Release = Callable[[Sequence[Work], CommitAnswer], Awaitable[None]]
+Release = Callable[[Iterable[Work], CommitAnswer], Awaitable[None]]
 SetAside = Callable[[OpenRoom, str], None]
 ShardLost = Callable[[int], None]
 
@@ -101,7 +100,7 @@ class Committer:
         if works:
             self._waiting.extend(works)
             self._wake.set()
-        elif self._clock.now_ns() >= self._clock_due_ns or self._stalls.is_due():
+        elif self._are_others_due():
             self._wake.set()
 
     async def run(self) -> None:
@@ -109,14 +108,23 @@ class Committer:
         while self._waiting or self._stalls or not self._stopping:
             await self._woken()
             while self._waiting:
-                await self._look_after_standstill()
-                count = fitting(self._waiting)
-                works, self._waiting = self._waiting[:count], self._waiting[count:]
-                self._slots_ahead = 0
-                await self._make_durable(works)
+                if self._clock.now_ns() - self._clock_due_ns >= STANDSTILL_NS:
+                    # Others may have taken what was ours while this process stood still: a tick
+                    # that decides nothing needs no commit, and would show what was true then.
+                    await self._store_clocks()
+                await self._make_durable(self._taken())
+                if self._are_others_due():
+                    await self._see_to_others()
+            if self._are_others_due():
                 await self._see_to_others()
-            await self._see_to_others()
             self._slots_ahead = 0
+
+    def _taken(self) -> list[Work]:
+        """Take as many of the works that wait as fit into a batch."""
+        count = fitting(self._waiting)
+        works, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._slots_ahead = 0
+        return works
 
     def stop(self) -> None:
         """Let ``run`` end when nothing waits."""
@@ -132,19 +140,14 @@ class Committer:
             await asyncio.sleep(max(due_ns - self._clock.now_ns(), 0) / 1e9)
         self._wake.clear()
 
-    async def _look_after_standstill(self) -> None:
-        """Find out what others have taken while this process stood still.
-
-        A tick that decides nothing needs no commit to be shown, and would show what was true then.
-        """
-        if self._clock.now_ns() - self._clock_due_ns >= STANDSTILL_NS:
-            await self._store_clocks()
-
-    async def _see_to_others(self) -> None:
-        """Look after rooms that wait for locks and shards in which nothing happens, if it is time.
+    def _are_others_due(self) -> bool:
+        """Tell whether it is time for rooms that wait for locks or shards in which nothing happens.
 
         However busy others are: a shard that is not renewed looks as if its owner were dead.
         """
+        return self._clock.now_ns() >= self._clock_due_ns or self._stalls.is_due()
+
+    async def _see_to_others(self) -> None:
         if self._stalls.is_due():
             await self._try_stalled()
         if self._clock.now_ns() >= self._clock_due_ns:
@@ -161,10 +164,12 @@ class Committer:
         self._stalls.settle()
 
     async def _make_durable(self, works: list[Work]) -> None:
-        works = self._stalls.divert([work for work in works if not work.opened.gone])
+        works = [work for work in works if not work.opened.gone]
+        if self._stalls:
+            works = self._stalls.divert(works)
         batch = batch_of(self._batch_id(), works, self._keeper, self._seals, self.beat)
         if not batch.marks:
-            await self.release(works, CommitAnswer())
+            await self.release(_each(works), CommitAnswer())
             return
         try:
             answer = await self._known(batch)
@@ -179,7 +184,7 @@ class Committer:
             return
         self._advance(batch, answer)
         self._metrics.entries_total += len(batch.entries)
-        await self.release(works, answer)
+        await self.release(_each(works), answer)
 
     async def _split(self, works: list[Work], error: Poisoned) -> None:
         """Commit the halves apart; a room that fails alone is set aside."""
@@ -198,7 +203,7 @@ class Committer:
         batch = clock_batch(self._batch_id(), self._keeper, self.beat)
         if not batch.marks:
             # Who has nothing would not notice that storage is away, and take what others have.
-            await self._timed(self._heard())
+            await self._heard()
             return
         try:
             answer = await self._known(batch)
@@ -210,36 +215,41 @@ class Committer:
 
     async def _known(self, batch: Batch) -> CommitAnswer:
         """Send the batch until it is known what became of it."""
-        began_ns = self._clock.now_ns()
-        answer = await self._timed(self._sent_until_known(batch))
-        self._metrics.commits_total += 1
-        self._metrics.commit_ms.observe((self._clock.now_ns() - began_ns) / NS_PER_MS)
-        return answer
-
-    async def _timed(self, asking: Awaitable[T]) -> T:
-        """Wait for storage to answer, and note whether it does so at once."""
         began_ns = self.behind_since_ns = self._clock.now_ns()
         try:
-            answer = await asking
-            self._was_answered = True
-            return answer
+            answer = await self._sent_until_known(batch)
         finally:
-            self.behind_since_ns = None
-            now_ns = self._clock.now_ns()
-            if now_ns - began_ns >= SLOW_MS * NS_PER_MS:
-                self._unsteady_ns = now_ns
+            took_ns = self._note_end(began_ns)
+        self._was_answered = True
+        self._metrics.commits_total += 1
+        self._metrics.commit_ms.observe(took_ns / NS_PER_MS)
+        return answer
 
     async def _heard(self) -> None:
         """Ask storage for the time until it tells."""
+        began_ns = self.behind_since_ns = self._clock.now_ns()
         wait_s = RETRY_FIRST_S
-        while not self._stopping:
-            try:
-                async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                    await self._store.wall_ms()
-                    return
-            except (StorageUnavailable, StorageBusy, TimeoutError):
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_MOST_S)
+        try:
+            while not self._stopping:
+                try:
+                    async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                        await self._store.wall_ms()
+                        break
+                except (StorageUnavailable, StorageBusy, TimeoutError):
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(wait_s * 2, RETRY_MOST_S)
+        finally:
+            self._note_end(began_ns)
+        self._was_answered = True
+
+    def _note_end(self, began_ns: int) -> int:
+        """Note that nothing is asked any more, and return how long it was, since ``began_ns``."""
+        self.behind_since_ns = None
+        now_ns = self._clock.now_ns()
+        took_ns = now_ns - began_ns
+        if took_ns >= SLOW_MS * NS_PER_MS:
+            self._unsteady_ns = now_ns
+        return took_ns
 
     async def _sent_until_known(self, batch: Batch) -> CommitAnswer:
         """Return the answer. Busy is raised only if nothing took effect and can be put off.
@@ -266,10 +276,13 @@ class Committer:
     def _advance(self, batch: Batch, answer: CommitAnswer) -> None:
         """Move on the journal heads of the shards that were written; drop those that are lost."""
         lost = answer.fenced | answer.regressed
+        if not lost:
+            self._keeper.advance(batch.marks)
+            return
+        self._keeper.advance([mark for mark in batch.marks if mark.shard not in lost])
         for mark in batch.marks:
-            if mark.shard not in lost:
-                self._keeper.advance(mark)
-            elif self._keeper.has(mark):  # Else given up meanwhile, and perhaps taken again.
+            # Else given up meanwhile, and perhaps taken again.
+            if mark.shard in lost and self._keeper.has(mark):
                 self._metrics.shards_fenced_total += 1
                 if mark.shard in answer.fenced:
                     log.error("shard_fenced", shard=mark.shard, epoch=mark.epoch)
@@ -287,6 +300,13 @@ class Committer:
 def _can_be_put_off(batch: Batch, error: StorageBusy) -> bool:
     """Tell whether the others can be committed without those who wait for the lock."""
     return not batch.entries or any(row.room_id in error.rooms for row in batch.entries)
+
+
+def _each(works: list[Work]) -> Iterator[Work]:
+    """Yield works one after another and forget each: what was just told is freed soonest."""
+    works.reverse()
+    while works:
+        yield works.pop()
 
 
 def _room_id(work: Work) -> int:

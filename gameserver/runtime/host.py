@@ -7,7 +7,7 @@ Everything here is synchronous but for what may have to wait for a room to be op
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -343,7 +343,7 @@ class RoomHost:
 
     # --- What the committer tells.
 
-    async def _release(self, works: Sequence[Work], answer: CommitAnswer) -> None:
+    async def _release(self, works: Iterable[Work], answer: CommitAnswer) -> None:
         self.releaser.balances(answer)  # First, so that whoever reads an outcome has its balance.
         for work in works:
             if not work.opened.gone:

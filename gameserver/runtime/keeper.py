@@ -5,7 +5,7 @@ Who should own which is not decided here: a node alone takes them all, a cluster
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from random import Random
 
 from gameserver.runtime.slots import SLOTS
@@ -77,12 +77,13 @@ class ShardKeeper:
             return None
         return owned
 
-    def advance(self, mark: ShardMark) -> None:
-        """Move on a shard's head, if we have its claim still: what the mark says was committed."""
-        owned = self._claimed(mark)
-        if owned is not None and mark.next_head != owned.head:
-            owned.head = mark.next_head
-            owned.link += 1
+    def advance(self, marks: Iterable[ShardMark]) -> None:
+        """Move on shards' heads, where we have their claims still: what marks say was committed."""
+        for mark in marks:
+            owned = self._claimed(mark)
+            if owned is not None and mark.next_head != owned.head:
+                owned.head = mark.next_head
+                owned.link += 1
 
     def new_room(self, chance: Random) -> tuple[int, int]:
         """Return an id for a new room and its shard, one of ours if we have any.

@@ -6,6 +6,7 @@ Whoever serves them gives them their names. Histograms have fixed bounds in mill
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 
 LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
 
@@ -64,22 +65,18 @@ class Metrics:
         self.nodes_live = 1
         self.shards_owned = 0
         self.lease_lag_ms = 0
-        self.commands_total: dict[tuple[str, str], int] = {}
-        self.command_latency_ms: dict[str, Histogram] = {}
-        self.deferred_total: dict[str, int] = {}
+        self.commands_total: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.command_latency_ms: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.deferred_total: defaultdict[str, int] = defaultdict(int)
         self.slot_ms = Histogram()
         self.slot_late_ms = Histogram()
         self.commit_ms = Histogram()
 
     def count_command(self, command: str, outcome: str, latency_ms: int) -> None:
         """Count a command that was answered."""
-        key = (command, outcome)
-        self.commands_total[key] = self.commands_total.get(key, 0) + 1
-        histogram = self.command_latency_ms.get(command)
-        if histogram is None:
-            histogram = self.command_latency_ms[command] = Histogram()
-        histogram.observe(latency_ms)
+        self.commands_total[command, outcome] += 1
+        self.command_latency_ms[command].observe(latency_ms)
 
     def count_deferred(self, why: str) -> None:
         """Count a command that was put off."""
-        self.deferred_total[why] = self.deferred_total.get(why, 0) + 1
+        self.deferred_total[why] += 1

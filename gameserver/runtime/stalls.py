@@ -45,7 +45,7 @@ class Stalls:
 
     def is_due(self) -> bool:
         """Tell whether any room is to be tried again now."""
-        due_ns = self.due_ns
+        due_ns = self.due_ns if self._stalls else None  # Hardly ever any waits.
         return due_ns is not None and due_ns <= self._clock.now_ns()
 
     def stall(self, works: Sequence[Work]) -> None:
@@ -63,8 +63,6 @@ class Stalls:
 
     def divert(self, works: Sequence[Work]) -> list[Work]:
         """Return the works of rooms that do not wait; put the others behind those that do."""
-        if not self._stalls:
-            return list(works)
         going: list[Work] = []
         for work in works:
             stall = self._stalls.get(work.opened)

@@ -75,7 +75,8 @@ class Waiting:
         """
         is_first = batch.batch_id != self._last_id
         self._last_id = batch.batch_id
-        if is_first and any(entry.room_id in self._rooms for entry in batch.entries):
+        known = self._rooms  # Hardly ever any.
+        if known and is_first and any(entry.room_id in known for entry in batch.entries):
             rooms = await self.rooms_of(batch)
             if rooms:
                 raise StorageBusy("locks are still held by somebody else", rooms)

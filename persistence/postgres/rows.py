@@ -7,6 +7,7 @@ from itertools import chain, repeat
 from typing import Any
 
 import asyncpg
+import msgspec
 from msgspec.structs import astuple
 
 from persistence.auditing import SignedHead
@@ -21,6 +22,8 @@ from persistence.interfaces import (
     Verdict,
 )
 from persistence.ownership import Row
+
+_as_json = msgspec.json.Encoder().encode
 
 # The parts of a batch as commit_batch takes them: an array for each field of its rows, in order.
 _MARKS = ("integer", "bigint", "bigint", "bytea", "bytea")
@@ -67,7 +70,7 @@ def commit_call(batch: Batch) -> tuple[str, list[Any]]:
     # A release is the end of a hold that names no payout.
     endings: list[tuple[Any, ...]] = [
         *map(astuple, batch.settles),
-        *((row.shard, row.room_id, row.reference, "NULL") for row in batch.releases),
+        *((row.shard, row.room_id, row.reference, None) for row in batch.releases),
     ]
     arguments += _arrays(_HOLDS, batch.holds)
     arguments += _columns(_ENDINGS, endings)
@@ -89,9 +92,14 @@ def _columns(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Any]
     """
     columns = zip(*rows, strict=True) if rows else repeat(())
     return [
-        "{" + ",".join(map(str, column)) + "}" if kind in _NUMBERS else column
+        _numbers(column) if kind in _NUMBERS else column
         for kind, column in zip(kinds, columns, strict=False)
     ]
+
+
+def _numbers(column: Sequence[int | None]) -> str:
+    """Return the text of an array. That of JSON is the same but for its brackets."""
+    return "{" + _as_json(column)[1:-1].decode() + "}"
 
 
 def commit_answer(row: asyncpg.Record) -> CommitAnswer:

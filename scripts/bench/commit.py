@@ -19,7 +19,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -130,7 +130,7 @@ class Slot:
             yield
             self._committer.stop()
 
-    async def _release(self, works: Sequence[Work], answer: CommitAnswer) -> None:
+    async def _release(self, works: Iterable[Work], answer: CommitAnswer) -> None:
         self._answer = answer
         self._answered.set()
 

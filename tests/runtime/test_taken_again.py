@@ -48,9 +48,9 @@ async def test_a_commit_of_before_does_not_move_the_head_of_a_shard_that_was_tak
     keeper.drop(SHARD)
     await keeper.take([SHARD], lambda: 0)
     head = keeper.owned[SHARD].head
-    keeper.advance(before)
+    keeper.advance([before])
     assert (keeper.owned[SHARD].head, keeper.owned[SHARD].link) == (head, 0)
-    keeper.advance(keeper.mark(keeper.owned[SHARD], 1, b"\2" * 32))
+    keeper.advance([keeper.mark(keeper.owned[SHARD], 1, b"\2" * 32)])
     assert (keeper.owned[SHARD].head, keeper.owned[SHARD].link) == (b"\2" * 32, 1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -107,7 +108,7 @@ def new_batch_id_on_retry(stack: ExitStack) -> None:
 def nothing_is_idempotent(stack: ExitStack) -> None:
     """Storage recognises neither batches nor references nor where a journal stands."""
 
-    class Forgetful(dict[Any, Any]):
+    class Forgetful(OrderedDict[Any, Any]):
         def get(self, key: Any, default: Any = None) -> Any:
             return default
 

@@ -167,8 +167,7 @@ class Recorder:
         batch = batch_of(next(self.batch_ids), works, self.keeper, SEALER, self.tick_now)
         answer = await self.store.commit(batch)
         assert not answer.fenced | answer.regressed
-        for mark in batch.marks:
-            self.keeper.advance(mark)
+        self.keeper.advance(batch.marks)
         for verdict in answer.verdicts:
             room_id = int(verdict.reference.split(".")[0])
             self.rooms[room_id].inbox.put(i.Ruled(verdict.reference, code_of(verdict)))
