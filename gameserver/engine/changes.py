@@ -44,15 +44,14 @@ class ChangeLog:
     """Writes of the tick under way, the next free record number, and who has which records.
 
     ``items`` holds (record, field, old value), or (record, ADDED or REMOVED, None). The list is
-    one and the same object for the life of a room, so that all records may keep its ``append``.
+    one and the same object for the life of a room, so that all records may keep it.
     ``owned`` has the records of each seat, ``shown`` those with ``seen_by``, both by number.
     """
 
-    __slots__ = ("append", "items", "next_number", "owned", "shown")
+    __slots__ = ("items", "next_number", "owned", "shown")
 
     def __init__(self, next_number: int = 1) -> None:
         self.items: list[Item] = []
-        self.append = self.items.append
         self.next_number = next_number
         self.owned: dict[int, dict[int, Any]] = {}
         self.shown: dict[int, Any] = {}

@@ -78,10 +78,14 @@ class Field:
 
     ``check`` raises TypeError or ValueError for a value that the field cannot hold;
     ``restore`` turns what MessagePack gave back into the declared type. ``reach`` is whom a
-    change of the value reaches; None if that is not the same for all records of the class.
+    change of the value reaches; None if that is not the same for all records of the class. An int
+    from ``lowest`` to INT_MAX can be held for certain, without a check.
     """
 
-    __slots__ = ("check", "default", "hint", "name", "number", "reach", "restore", "visibility")
+    __slots__ = (
+        *("check", "default", "hint", "lowest", "name"),
+        *("number", "reach", "restore", "visibility"),
+    )
 
     def __init__(self, name: str, declared: Declared, hint: Any) -> None:
         self.name = name
@@ -89,6 +93,7 @@ class Field:
         self.visibility = declared.visibility
         self.hint = hint
         self.check = _seats_checker(hint) if name == SEEN_BY else _checker(hint, name)
+        self.lowest = INT_MAX + 1 if hint is not int else 0 if name == SEEN_BY else -INT_MAX
         self.restore = _restorer(hint)
         self.reach: Visibility | None = None
         self.default = declared.default

@@ -56,7 +56,8 @@ class Inbox:
     def take(self) -> tuple[Sequence[Input], Sequence[Commanded]]:
         """Return all that waits, and begin empty."""
         inputs, self.inputs = self.inputs, ()
-        return inputs, self.take_commands() if self.commands else ()
+        commands, self.commands, self._by_seat = self.commands, (), None
+        return inputs, commands
 
     def take_commands(self) -> Sequence[Commanded]:
         """Return the commands alone, to defer them."""

@@ -21,6 +21,7 @@ from typing import (
 
 from gameserver.engine.changes import ADDED, REMOVED, ChangeLog
 from gameserver.engine.fields import (
+    INT_MAX,
     MISSING,
     SEEN_BY,
     Declared,
@@ -83,7 +84,7 @@ class Record:
     parent: ClassVar[Record | None] = None
     home: ClassVar[Child | None] = None
     key: ClassVar[int | str | None] = None
-    _append: ClassVar[Any] = None  # None before the record joins.
+    _log: ClassVar[Any] = None  # What has happened in the tick; None before the record joins.
     _changes: ClassVar[Any] = None
 
     def __init_subclass__(cls, audience: Visibility = Visibility.PUBLIC) -> None:
@@ -121,14 +122,15 @@ class Record:
         field = self._by_name.get(name)
         if field is None:
             raise AttributeError(f"{type(self).__name__} has no field {name} that can be written")
-        field.check(value)
+        if type(value) is not int or not field.lowest <= value <= INT_MAX:
+            field.check(value)
         state = self.__dict__
         old = state[name]
         if old == value:
             return
-        append = self._append
-        if append is not None:
-            append((self, field, old))
+        log = self._log
+        if log is not None:
+            log.append((self, field, old))
         state[name] = value
 
     def __delattr__(self, name: str) -> None:
@@ -185,7 +187,7 @@ class Record:
         """Leave the room's state; the records below end first."""
         for record in tuple(self.records_below()):
             record.discard()
-        self._append((self, REMOVED, None))
+        self._log.append((self, REMOVED, None))
         self.unmake()
 
     def disown(self) -> None:
@@ -195,7 +197,7 @@ class Record:
     def remake(self) -> None:
         """Come (back) into the state, past the log."""
         changes, state = self._changes, self.__dict__
-        state["_append"] = changes.append
+        state["_log"] = changes.items
         for child in self.children:
             if child.is_table:
                 state[child.name].changes = changes
@@ -209,7 +211,7 @@ class Record:
     def unmake(self) -> None:
         """Leave the state, past the log; also when it had come into it but half."""
         changes, state = self._changes, self.__dict__
-        state["_append"] = _refuse_write
+        state["_log"] = _ENDED
         for child in self.children:
             if child.is_table:
                 state[child.name].changes = None
@@ -303,8 +305,15 @@ class Table(Generic[K, R]):
         self._order = None
 
 
-def _refuse_write(item: object) -> None:
-    raise AssertionError("A record that has ended cannot be written.")
+class _Ended:
+    """The log of records that have ended."""
+
+    def append(self, item: object) -> None:
+        """Refuse it."""
+        raise AssertionError("A record that has ended cannot be written.")
+
+
+_ENDED = _Ended()
 
 
 _OWN_HINTS = frozenset(get_type_hints(Record))

@@ -20,7 +20,7 @@ from gameserver.engine.changes import ChangeLog
 from gameserver.engine.delta import full_private, full_public
 from gameserver.engine.dice import Dice
 from gameserver.engine.effects import Booking, Effect, Hold, Release, Result, Score, Settle
-from gameserver.engine.few import Few
+from gameserver.engine.few import Few, with_one
 from gameserver.engine.fields import INT_MAX
 from gameserver.engine.game import Game
 from gameserver.engine.output import TickOutput
@@ -42,30 +42,30 @@ class Room(Generic[S]):
     def __init__(self, game: Game[S], room_id: int) -> None:
         if game.state.audience or game.state.has_seen_by:
             raise TypeError(f"{game.state.__name__}: the root of the state is for everybody")
-        self.game = game
-        self.room_id = room_id
-        self.now = 0
-        self.changes = ChangeLog()
-        self.system = System()
-        self.state: S = game.state()
-        self.settings: Any = None
-        self.settings_bytes = b""
-        self.windows: dict[int, Window] = {}
-        self.left: dict[int, Window] = {}
-        self.seat_by_account: dict[int, int] = {}
-        self.entry_number = 0
-        self.entry_tick = 0
-        self.shared_tick = 0
+        # First what every tick needs: it is near each other in memory, in this order.
+        self.now = self.entry_number = self.entry_tick = self.shared_tick = 0
+        self.due_tick: int | None = None
         # The chain begins with whose it is, so that entries of another room lead nowhere.
         self.digest = sha256(i.packed((game.name, room_id))).digest()
-        self.due_tick: int | None = None
-        self.reasons, self._decode = _vocabulary(game.reasons, game.commands)
-        self.effects: list[Effect] = []
+        self.changes = ChangeLog()
+        self.written = self.changes.items  # By the tick under way.
+        self.system = System()
+        self.state: S = game.state()
+        self.windows: dict[int, Window] = {}
+        self.effects: Few[Effect] = ()
+        self.vacated: Few[int] = ()  # Seats given up in the tick under way.
         self.holder: i.Commanded | None = None
         self.held = ""
-        self.vacated: Few[int] = ()  # Seats given up in the tick under way.
         self.is_passing_time = False
-        self.has_asks = True  # Perhaps; whoever sees to them finds out.
+        # Perhaps; most ticks need not look into the system's record. Whoever does finds out.
+        self.has_asks = self.may_be_over = True
+        self.game = game
+        self.room_id = room_id
+        self.reasons, self._decode = _vocabulary(game.reasons, game.commands)
+        self.settings: Any = None
+        self.settings_bytes = b""
+        self.left: dict[int, Window] = {}
+        self.seat_by_account: dict[int, int] = {}
         self._full: tuple[int, bytes] | None = None
 
     # --- What rules use.
@@ -104,36 +104,38 @@ class Room(Generic[S]):
         self.system.pending.add(
             reference, Pending(by_seat=seat, account=account, number=number, body=body)
         )
-        self.effects.append(Hold(reference, account, amount_minor))
+        self.effects = with_one(self.effects, Hold(reference, account, amount_minor))
         self.held = reference
         return reference
 
     def settle(self, reference: str, payout_minor: int) -> None:
         """End a granted hold and pay out."""
         _check_int(payout_minor, 0)
-        self.effects.append(Settle(reference, payout_minor))
+        self.effects = with_one(self.effects, Settle(reference, payout_minor))
 
     def release(self, reference: str) -> None:
         """End a granted hold and put all of it back."""
-        self.effects.append(Release(reference))
+        self.effects = with_one(self.effects, Release(reference))
 
     def book(self, round_number: int, amount_minor: int) -> None:
         """Move a round's net to the house, or from it if negative."""
         _check_int(amount_minor, -INT_MAX)
-        self.effects.append(Booking(f"{self.room_id}#{round_number}", amount_minor))
+        self.effects = with_one(
+            self.effects, Booking(f"{self.room_id}#{round_number}", amount_minor)
+        )
 
     def result(self, round_number: int, payload: bytes) -> None:
         """Record what a round came to, for ever."""
         _check_int(round_number, 0)
         assert type(payload) is bytes, "A result is bytes."
-        self.effects.append(Result(round_number, payload))
+        self.effects = with_one(self.effects, Result(round_number, payload))
 
     def score(self, round_number: int, seat: int, points: int) -> None:
         """Give points on the game's board; counted once for the round and account."""
         _check_int(points, -INT_MAX)
         account = self.account(seat)
         reference = f"{self.room_id}#{round_number}@{account}"
-        self.effects.append(Score(reference, account, points))
+        self.effects = with_one(self.effects, Score(reference, account, points))
 
     def ask(self, what: str) -> None:
         """Ask for something that must be chosen outside; it comes as ``Game.drawn``."""
@@ -158,6 +160,7 @@ class Room(Generic[S]):
         """End the room with this tick. Nobody could hear a verdict after it."""
         assert not self.system.pending, "A room ends when no command is pending."
         self.system.open = False
+        self.may_be_over = True
 
     # --- What the room host uses.
 
@@ -190,8 +193,9 @@ class Room(Generic[S]):
 
     def next_due(self) -> int | None:
         """Return the tick, after this one, at which something passes by itself."""
-        due = self.game.due(self) if self.system.open else None
-        assert not self.changes.items, "due writes nothing."
+        is_over = self.may_be_over and not self.system.open
+        due = None if is_over else self.game.due(self)
+        assert not self.written, "due writes nothing."
         if due is None or due > self.now:
             return due
         return self.now + 1
@@ -229,7 +233,8 @@ class Room(Generic[S]):
     def undo_to(self, mark: tuple[int, int]) -> None:
         """Take back all writes and effects since ``mark``."""
         self.changes.undo_to(mark[0])
-        del self.effects[mark[1] :]
+        if self.effects:
+            del self.effects[mark[1] :]
 
 
 @functools.cache

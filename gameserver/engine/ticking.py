@@ -42,7 +42,7 @@ class Tick(msgspec.Struct, gc=False):
     room: Room[Any]
     out: TickOutput
     recorded: list[Any] = []
-    concluded: dict[int, Few[c.Outcome]] = {}
+    concluded: dict[int, list[c.Outcome]] = {}
 
     def run(self, inputs: Sequence[i.Input], commands: Sequence[i.Commanded]) -> TickOutput:
         """Run a live tick; RoomBroken if anything but a command fails."""
@@ -93,9 +93,11 @@ class Tick(msgspec.Struct, gc=False):
 
     def _pass_time(self) -> None:
         room = self.room
-        if room.due_tick is None or room.due_tick > room.now or not room.system.open:
+        if room.due_tick is None or room.due_tick > room.now:
             return
-        items = room.changes.items
+        if room.may_be_over and not room.system.open:
+            return
+        items = room.written
         written = len(items)
         room.is_passing_time = True
         room.game.pass_time(room)
@@ -131,15 +133,15 @@ class Tick(msgspec.Struct, gc=False):
 
     def _execute(self, one: i.Commanded) -> int:
         room, command, seat = self.room, one.command, one.seat
-        if not room.system.open:
+        if room.may_be_over and not room.system.open:
             return c.ROOM_ENDED.code
-        items, effects = room.changes.items, room.effects
-        written, asked = len(items), len(effects)
+        items = room.written
+        written, asked = len(items), len(room.effects)
         room.held = ""
         try:
             reason = command.validate(room, seat)
             assert len(items) == written, "validate writes nothing."
-            assert len(effects) == asked, "validate asks for nothing."
+            assert len(room.effects) == asked, "validate asks for nothing."
             if reason is not None:
                 assert room.reasons[reason.code] == reason, "The game lists its reasons."
                 return reason.code
@@ -168,11 +170,11 @@ class Tick(msgspec.Struct, gc=False):
         self._conclude(room.windows[seat], seat, number, digest, code)
 
     def _conclude(self, window: Window, seat: int, number: int, digest: int, code: int) -> None:
-        room, concluded = self.room, self.concluded
+        room = self.room
         window.keep(number, digest, code, room.now)
         if code != PENDING:
             told = c.outcome(number, room.now, code, room.reasons)
-            concluded[seat] = with_one(concluded.get(seat, ()), told)
+            self.concluded.setdefault(seat, []).append(told)
 
     def _echo(self, seat: int, number: int, code: int, tick: int | None = None) -> None:
         room = self.room
@@ -303,7 +305,7 @@ class Tick(msgspec.Struct, gc=False):
 
     def _close(self) -> None:
         room, out, now = self.room, self.out, self.room.now
-        effects, items = room.effects, room.changes.items
+        effects, items = room.effects, room.written
         if not items and not self.recorded:
             assert not effects, "An effect without a change of state."
             return
@@ -327,11 +329,12 @@ class Tick(msgspec.Struct, gc=False):
             for seat in self.concluded:
                 self._frame(seat, codec.LIST_NONE)
         if effects:
-            out.effects, room.effects = effects, []
+            out.effects, room.effects = effects, ()
         if room.vacated:
             out.vacated = room.vacated
         room.due_tick = room.next_due()
-        out.ended = not room.system.open
+        if room.may_be_over:
+            out.ended = room.may_be_over = not room.system.open
 
     def _frames(self, changes: Changes) -> None:
         """Pack each seat's own frame: of its group, with what it alone is shown and told."""
@@ -380,7 +383,7 @@ def give_up(room: Room[Any], seat: int) -> None:
     room.vacated = with_one(room.vacated, seat)
 
 
-def _named(effects: list[Effect]) -> list[Any]:
+def _named(effects: Few[Effect]) -> list[Any]:
     return [(type(effect).__name__, *effect) for effect in effects]
 
 

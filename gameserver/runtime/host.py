@@ -281,7 +281,7 @@ class RoomHost:
             work.roster = roster(opened)
         if room.has_asks:  # What was given may be asked for again at once.
             opened.asked.difference_update(one.ask for one in inputs if isinstance(one, i.Drawn))
-        if output.entry is not None:
+        if output.entry is not None and (now >= opened.snapshot_due_tick or output.ended):
             self._snapshots.consider(work)
         return work
 

@@ -59,10 +59,12 @@ class Snapshots:
     def consider(self, work: Work) -> None:
         """Take a snapshot with this work if its room has come far enough since the last."""
         opened = work.opened
-        room = opened.room
-        far = room.entry_number - opened.snapshot_number >= self.entries_between
-        long = room.entry_tick - opened.snapshot_tick >= self.ticks_between
-        if not (far or long or work.output.ended) or len(self._waiting) >= WAITING_MAX:
+        room, ended = opened.room, work.output.ended
+        entries = opened.snapshot_number + self.entries_between - room.entry_number
+        ticks = opened.snapshot_tick + self.ticks_between - room.entry_tick
+        # A tick has one entry at most.
+        opened.snapshot_due_tick = room.entry_tick + min(entries, ticks)
+        if (min(entries, ticks) > 0 and not ended) or len(self._waiting) >= WAITING_MAX:
             return
         now_ns = self._clock.now_ns()
         if now_ns - self._slot_ns > BUDGET_NS:
@@ -116,6 +118,7 @@ class Snapshots:
         finally:
             for one in () if is_stored else taken:  # Whoever needs it takes it again.
                 one.opened.snapshot_number = min(one.opened.snapshot_number, one.number - 1)
+                one.opened.snapshot_due_tick = 0
 
     async def _save(self, taken: list[Taken]) -> bool:
         marks: dict[int, ShardMark] = {}

@@ -73,6 +73,7 @@ class OpenRoom:
     ``joins`` and ``leaves`` wait for its next tick, ``unanswered`` are those too that a tick has
     taken. ``handles`` has those viewers whose handle of the room is not 0. ``seats_told`` is how
     many seats were taken at its last durable tick, ``names`` those of who sits there now.
+    No snapshot is due before ``snapshot_due_tick``, unless the room ends.
     ``stalled_since_ns`` is since when its works wait for a lock; while they do it does not tick.
     Nor does it while ``paused``, when it is about to be handed over; ``in_flight`` counts the works
     that are not known to be durable.
@@ -95,6 +96,7 @@ class OpenRoom:
     due_beat: int | None = None
     snapshot_number: int = 0
     snapshot_tick: int = 0
+    snapshot_due_tick: int = 0
     active: bool = False
     stalled_since_ns: int | None = None
     paused: bool = False

@@ -169,6 +169,8 @@ async def measured(rooms: int, runs: int) -> list[Figure]:
         ("a tick in which only time passes", False, NEVER),
     ):
         full.snapshots.entries_between = full.snapshots.ticks_between = entries
+        for opened in full.host.rooms.values():
+            opened.snapshot_due_tick = 0
         found.append(Figure(what, *figures(runs, partial(full.run, commands=commands))))
     return found
 

@@ -38,7 +38,7 @@ def trace_of(room: Room[Any]) -> Any:
     rows = []
     for record in records_of(room):
         fields = [record.__dict__[field.name] for field in record.fields]
-        place = (id(record.parent), record.key, record.seat, record._append == _append(room))
+        place = (id(record.parent), record.key, record.seat, record._log is room.changes.items)
         orders = [
             (list(record.__dict__[child.name].keys_in_order()), len(record.__dict__[child.name]))
             for child in record.children
@@ -49,10 +49,6 @@ def trace_of(room: Room[Any]) -> Any:
     log = room.changes
     owned = {seat: sorted(records) for seat, records in log.owned.items() if records}
     return rows, log.next_number, owned, sorted(log.shown), len(log.items)
-
-
-def _append(room: Room[Any]) -> Any:
-    return room.changes.items.append
 
 
 @settings(max_examples=200)

@@ -104,7 +104,7 @@ def test_effects_with_values_that_would_poison_a_commit_are_refused(value: Any) 
             effect()
     with pytest.raises(AssertionError, match="bytes"):
         room.result(1, "text")  # type: ignore[arg-type]
-    assert room.effects == []
+    assert not room.effects
 
 
 def test_a_hold_is_asked_for_by_a_command_alone() -> None:
