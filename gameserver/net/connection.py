@@ -65,9 +65,9 @@ class Connection(asyncio.Protocol):
     """One socket after its request for an upgrade. It is a `Viewer` of rooms."""
 
     __slots__ = (
-        *("_deadline_ns", "_edge", "_held", "_incoming", "_is_clear", "_on_lost", "_others"),
+        *("_deadline_ns", "_edge", "_held", "_incoming", "_on_lost", "_others"),
         *("_ping_ns", "_receiver", "_session", "account", "commands", "heard_ns", "is_relayed"),
-        *("name", "outbox", "requests_in_flight", "stage", "transport"),
+        *("name", "outbox", "requests_in_flight", "stage", "transport", "write_at_once"),
     )
 
     def __init__(
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         self.stage = Stage.NEW
         self.requests_in_flight = 0
         # Let in, and reads: then to write is all there is to do. When in doubt it does not.
-        self._is_clear = False
+        self.write_at_once: Callable[[bytes], object] | None = None
         self.commands = Bucket(edge.commands)
         self._edge = edge
         self._receiver = receiver
@@ -122,13 +122,14 @@ class Connection(asyncio.Protocol):
         self.account = account
         self.name = name
         self.stage = Stage.OPEN
-        self._is_clear = not self.outbox.unsent_bytes  # Answers to early pings may wait unread.
+        if not self.outbox.unsent_bytes:  # Answers to early pings may wait unread.
+            self.write_at_once = self.transport.write
         edge.admission.authenticate()
         self.send(payload)
         now_ns = edge.clock.now_ns()
         # At a random moment: pings that go out together would cost a tick 10 to 20 ms.
         self._ping_ns = now_ns + int(edge.limits.ping_interval_ns * edge.phase())
-        if not self._is_clear:
+        if self.write_at_once is None:
             self._watch()
         edge.wheel.put(self, self._next_ns())
         held, self._held = self._held, ()
@@ -240,19 +241,18 @@ class Connection(asyncio.Protocol):
         shared: SharedFrame | None,
     ) -> None:
         """Write one tick of a room, or fall behind in it."""
-        if self._is_clear:
-            # Nearly always, and nearly all that the server does: nothing else is looked at.
-            frame = None if private or shared is None else shared.frames.get(handle)
-            data = frame or tick_frames(handle, private, shared)
-            self.transport.write(data)
-            counters = self._edge.counters
-            counters.frames_out += 1
-            counters.bytes_out += len(data)
-        elif self.stage is Stage.OPEN and not self.outbox.drops(room_id, told_tick):
-            self.write(tick_frames(handle, private, shared))
-        elif self.stage is Stage.OPEN:
+        if self.stage is not Stage.OPEN:
+            return
+        if self.write_at_once is None and self.outbox.drops(room_id, told_tick):
             self._edge.counters.merges += 1
             self._watch()
+        else:
+            self.write(tick_frames(handle, private, shared))
+
+    def count_at_once(self, frames: int, bytes_out: int) -> None:
+        """Count what was written past ``write``."""
+        self._edge.counters.frames_out += frames
+        self._edge.counters.bytes_out += bytes_out
 
     def send(self, payload: bytes) -> None:
         """Write any other message."""
@@ -269,16 +269,14 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Write a message that is framed already."""
-        if self._is_clear:
-            self.transport.write(data)
+        if self.write_at_once is not None:
+            self.write_at_once(data)
         elif self.outbox.is_over_hard:
             self.close(CloseCode.SLOW_CONSUMER, "too slow")
             return
         else:
             self.outbox.write(data)
-        counters = self._edge.counters
-        counters.frames_out += 1
-        counters.bytes_out += len(data)
+        self.count_at_once(1, len(data))
 
     def pause_writing(self) -> None:
         """Watch whether the client reads: more waits for it than it should."""
@@ -299,7 +297,7 @@ class Connection(asyncio.Protocol):
             self._fail(error)
 
     def _watch(self) -> None:
-        self._is_clear = False
+        self.write_at_once = None
         if not self.outbox.is_watched:
             self.outbox.watch(self._edge.clock.now_ns())
             self._edge.wheel.put(self, self._next_ns())
@@ -347,7 +345,8 @@ class Connection(asyncio.Protocol):
                 ping = codec.ping(now_ns // 1_000_000, self._edge.clock.wall_ms())
                 self.write(framed(ping) + PING_FRAME)
             self._catch_up()
-            self._is_clear = self.is_open and self.outbox.is_clear
+            if self.is_open and self.outbox.is_clear:
+                self.write_at_once = self.transport.write
 
     def _next_ns(self) -> int:
         if self.stage is not Stage.OPEN:
@@ -381,7 +380,7 @@ class Connection(asyncio.Protocol):
     def _begin_closing(self, cause: str | None) -> None:
         was_open = self.stage is Stage.OPEN
         self.stage = Stage.CLOSING
-        self._is_clear = False
+        self.write_at_once = None
         self._session.close()
         self._held = ()
         if cause is not None:  # None: it was never a WebSocket.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -25,6 +26,13 @@ class Viewer(Protocol):
     account: int
     name: str
 
+    @property
+    def write_at_once(self) -> Callable[[bytes], object] | None:
+        """How to send it a tick's frame when that is all there is to do: it reads, misses nothing.
+
+        None when anything else has to be looked at, as ``deliver`` does.
+        """
+
     def deliver(
         self,
         room_id: int,
@@ -38,6 +46,9 @@ class Viewer(Protocol):
         A viewer that is too slow may drop them. It has then been told all up to ``told_tick``, and
         asks for the rest with ``RoomHost.catch_up``.
         """
+
+    def count_at_once(self, frames: int, bytes_out: int) -> None:
+        """Count frames that were written at once, to whichever viewers of this process."""
 
     def send(self, payload: bytes) -> None:
         """Send any other message, in order with the frames."""

@@ -3,7 +3,7 @@
 The connections, their outboxes and their frames are the real ones; whoever says hello is let in
 and shown one room. ``--way`` takes a part of that away, to see what it costs:
 
-- ``edge``: `Connection.deliver` of a `SharedFrame`, as a room's tick is delivered;
+- ``edge``: `tell_all` of a `SharedFrame`, as a room's tick is delivered;
 - ``write``: the same connections, but the prebuilt frame goes to each transport as it is;
 - ``send``: it goes to each socket, past the transport; what a socket does not take is lost.
 
@@ -31,8 +31,9 @@ from gameserver.net.server import OTHER_FILES, raise_file_limit
 from gameserver.net.wheel import Wheel
 from gameserver.runtime import collector
 from gameserver.runtime.clock import SystemClock
-from gameserver.runtime.release import WRITES_PER_TURN
+from gameserver.runtime.release import WRITES_PER_TURN, tell_all
 from gameserver.runtime.viewers import SharedFrame
+from gameserver.runtime.work import WATCHING
 from protocol import codec
 from protocol.messages import AnyInbound
 
@@ -122,7 +123,7 @@ def past_the_outbox(everybody: Everybody, connection: Connection, way: str) -> S
 async def beat(everybody: Everybody, payload: bytes, interval_s: float, way: str) -> None:
     """Send a frame to all, again and again; a late round does not shift later ones."""
     sends = [past_the_outbox(everybody, one, way) for one in everybody.present if way != "edge"]
-    connections = list(everybody.present) if way == "edge" else []
+    viewers = [(one, WATCHING) for one in everybody.present] if way == "edge" else []
     count = len(everybody.present)
     due_s = time.monotonic()
     while everybody.present:
@@ -130,8 +131,7 @@ async def beat(everybody: Everybody, payload: bytes, interval_s: float, way: str
         shared = SharedFrame(payload)
         for first in range(0, count, WRITES_PER_TURN):
             turn = slice(first, first + WRITES_PER_TURN)
-            for connection in connections[turn]:
-                connection.deliver(ROOM, HANDLE, everybody.tick - 1, None, shared)
+            tell_all(ROOM, {}, viewers[turn], everybody.tick - 1, {}, shared)
             for send in sends[turn]:
                 send(tick_frames(HANDLE, None, shared))
             await asyncio.sleep(0)

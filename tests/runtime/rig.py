@@ -119,6 +119,10 @@ class Eyes:
     # Every room has another one, and no other connection has the same.
     handles: dict[int, int] = field(default_factory=dict)
     is_slow: bool = False
+    write_at_once: None = None  # It wants to see who is told what.
+
+    def count_at_once(self, frames: int, bytes_out: int) -> None:
+        raise AssertionError("nothing can be written at once")
 
     def deliver(
         self,

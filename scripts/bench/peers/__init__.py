@@ -37,6 +37,7 @@ PEERS = (
     Peer("colyseus", "colyseus", "colyseus_server.mjs"),
     Peer("ws", "plain", "ws_server.mjs"),
     Peer("websockets", "plain", "scripts.bench.peers.websockets_server"),
+    Peer("bare", "plain", "scripts.bench.peers.bare_server"),
 )
 
 
