@@ -27,7 +27,7 @@ from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.opening import UNAVAILABLE_RETRY_MS, JoinError, Opening
 from gameserver.runtime.overload import Overload
 from gameserver.runtime.reading import Unreadable, read
-from gameserver.runtime.release import Releaser
+from gameserver.runtime.release import Releaser, in_turns
 from gameserver.runtime.showing import roster, shown
 from gameserver.runtime.slots import SLOTS
 from gameserver.runtime.snapshots import Snapshots
@@ -345,12 +345,12 @@ class RoomHost:
 
     async def _release(self, works: Iterable[Work], answer: CommitAnswer) -> None:
         self.releaser.balances(answer)  # First, so that whoever reads an outcome has its balance.
-        for work in works:
-            if not work.opened.gone:
-                await self.releaser.release(work, answer)
-            work.opened.in_flight -= 1
-            if work.opened.paused:
-                self.on_settled()
+        for some in in_turns(works):
+            await self.releaser.release(some, answer)
+            for work in some:
+                work.opened.in_flight -= 1
+                if work.opened.paused:
+                    self.on_settled()
 
     # --- Small parts.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from gameserver.engine.commands import outcome
 from gameserver.engine.inputs import Ruled
@@ -21,6 +21,8 @@ from protocol.messages import Joined, LeftCode, ReplyCode
 
 WRITES_PER_TURN = 256  # About 2 ms of writing; then the event loop gets a turn.
 
+# A tick as its viewers are to be told of it: the tick before it, what is for seats, and for all.
+Told = tuple[OpenRoom, int, dict[int, bytes], SharedFrame | None]
 OnBalances = Callable[[tuple[tuple[int, int], ...]], None]
 
 
@@ -50,12 +52,56 @@ class Releaser:
         if answer.balances:
             self.on_balances(answer.balances)
 
-    async def release(self, work: Work, answer: CommitAnswer) -> None:
-        """Tell all that came of one tick; sockets and slots get their turns in between."""
-        opened, output = work.opened, work.output
-        await self._deliver(opened, work)
+    async def release(self, works: Collection[Work], answer: CommitAnswer) -> None:
+        """Tell all that came of one tick each of some rooms; sockets and slots get their turns.
+
+        First all is kept, then all is written, then all is answered: one kind of work after the
+        other finds its code in the processor's caches (scripts.bench.rooms).
+        """
+        for told in [self._keep(work) for work in works if not work.opened.gone]:
+            await self._deliver(*told)
+        for work in works:
+            if not work.opened.gone:
+                await self._conclude(work, answer)
+
+    def _keep(self, work: Work) -> Told:
+        """Keep a tick for those who will have missed it."""
+        output, ring = work.output, work.opened.ring
+        told_tick, shared = ring.newest_tick, None
+        if output.shared is not None or output.private:
+            ring.keep(output.tick, output.shared, output.private)
+        if output.shared is not None:
+            shared = SharedFrame(output.shared)
+        return work.opened, told_tick, output.private, shared
+
+    async def _deliver(
+        self,
+        opened: OpenRoom,
+        told_tick: int,
+        private: dict[int, bytes],
+        shared: SharedFrame | None,
+    ) -> None:
         if opened.gone:
             return
+        room_id, handles = opened.row.room_id, opened.handles
+        if shared is not None:
+            viewers = list(opened.viewers.items())
+            for first in range(0, len(viewers), WRITES_PER_TURN):
+                some = viewers[first : first + WRITES_PER_TURN]
+                if first:  # Some may have gone while others had their turn.
+                    some = [one for one in some if one[0] in opened.viewers]
+                tell_all(room_id, handles, some, told_tick, private, shared)
+                await self._count_writes(len(some))
+        elif private:
+            for seat, frame in private.items():
+                viewer = opened.by_seat.get(seat)
+                if viewer is not None:
+                    viewer.deliver(room_id, handles.get(viewer, 0), told_tick, frame, None)
+            await self._count_writes(len(private))
+
+    async def _conclude(self, work: Work, answer: CommitAnswer) -> None:
+        """Answer all who asked, show the room to those who wait for it, and go on with it."""
+        opened, output = work.opened, work.output
         self._answer(work, answer)
         for seat in output.vacated:
             self._let_go(opened, seat)
@@ -63,7 +109,7 @@ class Releaser:
         again: dict[int, SharedFrame] = {}  # What several of those who come back have missed.
         for shown in work.shown:
             await self._count_writes(self._show(work, shown, again))
-            if work.opened.gone:
+            if opened.gone:
                 return
         if _tells_roster(work):
             await self._tell_roster(opened, work.roster or [])
@@ -72,29 +118,6 @@ class Releaser:
         self._keep_snapshot(work)
         if output.ended:
             self._end_room(opened)
-
-    async def _deliver(self, opened: OpenRoom, work: Work) -> None:
-        output = work.output
-        private = output.private
-        ring, told_tick = opened.ring, opened.ring.newest_tick
-        if output.shared is not None:
-            ring.keep(output.tick, output.shared, private)
-            shared = SharedFrame(output.shared)
-            viewers = list(opened.viewers.items())
-            for first in range(0, len(viewers), WRITES_PER_TURN):
-                some = viewers[first : first + WRITES_PER_TURN]
-                if first:  # Some may have gone while others had their turn.
-                    some = [one for one in some if one[0] in opened.viewers]
-                tell_all(opened.row.room_id, opened.handles, some, told_tick, private, shared)
-                await self._count_writes(len(some))
-        elif private:
-            ring.keep(output.tick, None, private)
-            for seat, frame in private.items():
-                addressee = opened.by_seat.get(seat)
-                if addressee is not None:
-                    handle = opened.handles.get(addressee, 0)
-                    addressee.deliver(output.room_id, handle, told_tick, frame, None)
-            await self._count_writes(len(private))
 
     async def _count_writes(self, count: int) -> None:
         self._writes += count
@@ -235,6 +258,22 @@ class Releaser:
 
 
 _REFUSED = {"ROOM_FULL": ReplyCode.ROOM_FULL, "ROOM_ENDED": ReplyCode.ROOM_ENDED}
+
+
+def in_turns(works: Iterable[Work]) -> Iterator[Collection[Work]]:
+    """Yield works in order, as many at once as a turn has writes, none of them of the same room.
+
+    Whoever is shown a room after a tick must be among those who are told of its next.
+    """
+    some: dict[OpenRoom, Work] = {}
+    writes = 0
+    for work in works:
+        if writes >= WRITES_PER_TURN or work.opened in some:
+            yield some.values()
+            some, writes = {}, 0
+        some[work.opened] = work
+        writes += len(work.opened.viewers)
+    yield some.values()
 
 
 def tell_all(

@@ -107,7 +107,7 @@ POINTS: dict[str, tuple[type, str, Callable[..., Call], Callable[[Any], bool]]] 
     "after_hold": (PostgresStore, "commit", after, has_holds),
     "before_settle": (PostgresStore, "commit", before, has_settles),
     "after_settle": (PostgresStore, "commit", after, has_settles),
-    "while_telling": (Releaser, "release", after, always),
+    "while_telling": (Releaser, "_conclude", after, always),
     "before_snapshot": (PostgresStore, "save_snapshots", before, always),
     "after_snapshot": (PostgresStore, "save_snapshots", after, always),
     "after_takeover": (PostgresStore, "take_shards", after, always),

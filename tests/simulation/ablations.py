@@ -449,12 +449,11 @@ def left_seat_still_shown(stack: ExitStack) -> None:
 def private_to_all(stack: ExitStack) -> None:
     """Everybody is shown what is for one seat alone."""
 
-    async def deliver(self: Any, opened: Any, work: Any) -> None:
-        private = work.output.private
+    async def deliver(self: Any, opened: Any, told_tick: int, private: Any, shared: Any) -> None:
         if private:
             shown = next(iter(private.values()))
-            work.output.private = dict.fromkeys(opened.by_seat, shown) | private
-        await before(self, opened, work)
+            private = dict.fromkeys(opened.by_seat, shown) | private
+        await before(self, opened, told_tick, private, shared)
 
     before = put(stack, Releaser, "_deliver", deliver)
 
