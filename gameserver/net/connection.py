@@ -13,15 +13,15 @@ import structlog
 from websockets.frames import Opcode
 
 from gameserver.net.edge import Edge
-from gameserver.net.frames import PING_FRAME, close_reason, framed, tick_frames
 from gameserver.net.handshake import SWITCHING, answer
 from gameserver.net.incoming import Incoming, lone_message
 from gameserver.net.limits import Bucket
 from gameserver.net.outbox import Outbox
 from gameserver.net.transports import send_no_more
-from gameserver.runtime.viewers import SharedFrame
+from gameserver.runtime.viewers import SharedFrame, tick_frames
 from protocol import codec
 from protocol.closes import CloseClass, CloseCode, close_class
+from protocol.frames import PING_FRAME, close_reason, framed
 from protocol.messages import AnyInbound, Command
 from protocol.session import ServerSession
 

@@ -18,12 +18,12 @@ from msgspec.structs import replace
 
 from gameserver.net.connection import Connection
 from gameserver.net.edge import Edge
-from gameserver.net.frames import framed, headed
 from gameserver.net.heads import head, tail
 from gameserver.net.upstream import Upstream
 from gameserver.services.doors import Elsewhere
 from gameserver.services.refusals import Refusal
 from protocol import codec
+from protocol.frames import framed, headed
 from protocol.messages import Command, Join, Joined, Leave, Redirect, ReplyCode, Resume, Resync
 
 # A room that is on its way may be redirected by the node that had it a moment ago.

@@ -72,6 +72,8 @@ class Releaser:
             ring.keep(output.tick, output.shared, output.private)
         if output.shared is not None:
             shared = SharedFrame(output.shared)
+            if not work.opened.handles:
+                shared.frame(0)  # Here, and not between the writes.
         return work.opened, told_tick, output.private, shared
 
     async def _deliver(
@@ -289,7 +291,7 @@ def tell_all(
     Between two writes nothing is done but what a viewer needs: the kernel has just emptied the
     processor's caches, and here is nearly all that the server does (scripts.bench.fanout).
     """
-    frame = None if handles else shared.frames.get(0)
+    frame = None if handles else shared.frame(0)
     at_once = 0
     for viewer, seat in viewers:
         write = viewer.write_at_once
@@ -298,7 +300,6 @@ def tell_all(
             at_once += 1
         else:
             viewer.deliver(room_id, handles.get(viewer, 0), told_tick, private.get(seat), shared)
-            frame = None if handles else shared.frames.get(0)
     if frame is not None and at_once:
         viewer.count_at_once(at_once, at_once * len(frame))
 

@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from protocol import codec
+from protocol.frames import framed
+
 
 class SharedFrame:
     """What a tick has changed for every viewer of a room: the tail of a Delta.
 
-    ``frames`` are the whole messages with their framing, by handle; each is made once, by whoever
-    sends it first. Nearly all viewers have the same handle.
+    The frames are made once for all to whom the room has the same handle: nearly everybody.
     """
 
-    __slots__ = ("frames", "tail")
+    __slots__ = ("_frames", "tail")
 
     def __init__(self, tail: bytes) -> None:
         self.tail = tail
-        self.frames: dict[int, bytes] = {}
+        self._frames: dict[int, bytes] = {}
+
+    def frame(self, handle: int) -> bytes:
+        """Return the whole Delta as a frame."""
+        frame = self._frames.get(handle)
+        if frame is None:
+            frame = self._frames[handle] = framed(codec.delta(handle, self.tail))
+        return frame
+
+
+def tick_frames(handle: int, private: bytes | None, shared: SharedFrame | None) -> bytes:
+    """Return the frames of one tick for one viewer, the private one first."""
+    frame = b"" if shared is None else shared.frame(handle)
+    return frame if private is None else framed(codec.private(handle, private)) + frame
 
 
 class Viewer(Protocol):

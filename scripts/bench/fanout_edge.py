@@ -23,7 +23,6 @@ import uvloop
 
 from gameserver.net.connection import Connection
 from gameserver.net.edge import WHEEL_SLOT_NS, Edge, EdgeLimits
-from gameserver.net.frames import tick_frames
 from gameserver.net.limits import Admission, AdmissionLimits
 from gameserver.net.listener import Listener
 from gameserver.net.outbox import OutboxLimits
@@ -32,7 +31,7 @@ from gameserver.net.wheel import Wheel
 from gameserver.runtime import collector
 from gameserver.runtime.clock import SystemClock
 from gameserver.runtime.release import WRITES_PER_TURN, tell_all
-from gameserver.runtime.viewers import SharedFrame
+from gameserver.runtime.viewers import SharedFrame, tick_frames
 from gameserver.runtime.work import WATCHING
 from protocol import codec
 from protocol.messages import AnyInbound

@@ -6,9 +6,9 @@ import pytest
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
-from gameserver.net.frames import framed, tick_frames
-from gameserver.runtime.viewers import SharedFrame
+from gameserver.runtime.viewers import SharedFrame, tick_frames
 from protocol import codec
+from protocol.frames import framed
 from protocol.messages import Full
 
 

@@ -4,7 +4,6 @@ A frame is built once, however many connections get it. Large payloads are compr
 once. Reading frames is the library's work, and so are control frames.
 """
 
-from gameserver.runtime.viewers import SharedFrame
 from protocol import codec
 
 # An empty ping of WebSocket's own: any client's library answers it, whatever the client does.
@@ -39,16 +38,3 @@ def headed(payload: bytes) -> bytes:
 def close_reason(text: str) -> str:
     """Return as much of ``text`` as fits in a close frame."""
     return text.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
-
-
-def tick_frames(handle: int, private: bytes | None, shared: SharedFrame | None) -> bytes:
-    """Return the frames of one tick for one viewer, the private one first.
-
-    The shared one is built once for all to whom the room has the same ``handle``.
-    """
-    frame = b""
-    if shared is not None:
-        frame = shared.frames.get(handle, b"")
-        if not frame:
-            frame = shared.frames[handle] = framed(codec.delta(handle, shared.tail))
-    return frame if private is None else framed(codec.private(handle, private)) + frame
