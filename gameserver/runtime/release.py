@@ -58,8 +58,7 @@ class Releaser:
         First all is kept, then all is written, then all is answered: one kind of work after the
         other finds its code in the processor's caches (scripts.bench.rooms).
         """
-        for told in [self._keep(work) for work in works if not work.opened.gone]:
-            await self._deliver(*told)
+        await self._deliver([self._keep(work) for work in works if not work.opened.gone])
         for work in works:
             if not work.opened.gone:
                 await self._conclude(work, answer)
@@ -76,30 +75,22 @@ class Releaser:
                 shared.frame(0)  # Here, and not between the writes.
         return work.opened, told_tick, output.private, shared
 
-    async def _deliver(
-        self,
-        opened: OpenRoom,
-        told_tick: int,
-        private: dict[int, bytes],
-        shared: SharedFrame | None,
-    ) -> None:
-        if opened.gone:
-            return
-        room_id, handles = opened.row.room_id, opened.handles
-        if shared is not None:
-            viewers = list(opened.viewers.items())
-            for first in range(0, len(viewers), WRITES_PER_TURN):
-                some = viewers[first : first + WRITES_PER_TURN]
-                if first:  # Some may have gone while others had their turn.
-                    some = [one for one in some if one[0] in opened.viewers]
-                tell_all(room_id, handles, some, told_tick, private, shared)
-                await self._count_writes(len(some))
-        elif private:
-            for seat, frame in private.items():
-                viewer = opened.by_seat.get(seat)
-                if viewer is not None:
-                    viewer.deliver(room_id, handles.get(viewer, 0), told_tick, frame, None)
-            await self._count_writes(len(private))
+    async def _deliver(self, told: Sequence[Told]) -> None:
+        """Write a tick each of some rooms to their viewers."""
+        for opened, told_tick, private, shared in told:
+            if opened.gone:
+                continue
+            room_id, handles, by_seat = opened.row.room_id, opened.handles, opened.by_seat
+            to = {by_seat[seat]: tail for seat, tail in private.items() if seat in by_seat}
+            viewers = list(to if shared is None else opened.viewers)
+            tell_all(room_id, handles, viewers[:WRITES_PER_TURN], told_tick, to, shared)
+            for first in range(WRITES_PER_TURN, len(viewers), WRITES_PER_TURN):
+                await self._count_writes(WRITES_PER_TURN)
+                some = viewers[first : first + WRITES_PER_TURN]  # Some may have gone meanwhile.
+                some = [viewer for viewer in some if viewer in opened.viewers]
+                tell_all(room_id, handles, some, told_tick, to, shared)
+            self._writes += len(viewers) % WRITES_PER_TURN
+        await self._count_writes(0)
 
     async def _conclude(self, work: Work, answer: CommitAnswer) -> None:
         """Answer all who asked, show the room to those who wait for it, and go on with it."""
@@ -281,27 +272,28 @@ def in_turns(works: Iterable[Work]) -> Iterator[Collection[Work]]:
 def tell_all(
     room_id: int,
     handles: Mapping[Viewer, int],
-    viewers: Sequence[tuple[Viewer, int]],
+    viewers: Sequence[Viewer],
     told_tick: int,
-    private: dict[int, bytes],
-    shared: SharedFrame,
+    private: Mapping[Viewer, bytes],
+    shared: SharedFrame | None,
 ) -> None:
     """Send a tick to some viewers of its room; nearly all get the same frame, and at once.
 
     Between two writes nothing is done but what a viewer needs: the kernel has just emptied the
     processor's caches, and here is nearly all that the server does (scripts.bench.fanout).
     """
-    frame = None if handles else shared.frame(0)
+    frame = b"" if shared is None or handles else shared.frame(0)
     at_once = 0
-    for viewer, seat in viewers:
+    for viewer in viewers:
         write = viewer.write_at_once
-        if frame is not None and write is not None and seat not in private:
+        if frame and write is not None and viewer not in private:
             write(frame)
             at_once += 1
         else:
-            viewer.deliver(room_id, handles.get(viewer, 0), told_tick, private.get(seat), shared)
-    if frame is not None and at_once:
-        viewer.count_at_once(at_once, at_once * len(frame))
+            handle = handles.get(viewer, 0)
+            viewer.deliver(room_id, handle, told_tick, private.get(viewer), shared)
+    if at_once:
+        viewers[0].count_at_once(at_once, at_once * len(frame))
 
 
 def _tell(

@@ -32,7 +32,6 @@ from gameserver.runtime import collector
 from gameserver.runtime.clock import SystemClock
 from gameserver.runtime.release import WRITES_PER_TURN, tell_all
 from gameserver.runtime.viewers import SharedFrame, tick_frames
-from gameserver.runtime.work import WATCHING
 from protocol import codec
 from protocol.messages import AnyInbound
 
@@ -122,7 +121,7 @@ def past_the_outbox(everybody: Everybody, connection: Connection, way: str) -> S
 async def beat(everybody: Everybody, payload: bytes, interval_s: float, way: str) -> None:
     """Send a frame to all, again and again; a late round does not shift later ones."""
     sends = [past_the_outbox(everybody, one, way) for one in everybody.present if way != "edge"]
-    viewers = [(one, WATCHING) for one in everybody.present] if way == "edge" else []
+    viewers = list(everybody.present) if way == "edge" else []
     count = len(everybody.present)
     due_s = time.monotonic()
     while everybody.present:

@@ -19,7 +19,6 @@ from gameserver.net.server import Inside, NetServer
 from gameserver.runtime.metrics import Metrics
 from gameserver.runtime.release import tell_all
 from gameserver.runtime.viewers import SharedFrame, Viewer
-from gameserver.runtime.work import WATCHING
 from gameserver.services.accounts import Accounts
 from gameserver.services.lobby import Lobby, LobbyLimits
 from gameserver.services.refusals import Refusal
@@ -176,8 +175,8 @@ class FakeHost:
         """Send one tick's delta to everybody in the room."""
         self.now_tick = tick
         shared = SharedFrame(codec.delta_tail(tick, 1, changes))
-        viewers = [(viewer, WATCHING) for viewer in self.viewers[room_id]]
-        handles = {one: self.handles[room_id, one] for one, _ in viewers}
+        viewers = list(self.viewers[room_id])
+        handles = {one: self.handles[room_id, one] for one in viewers}
         some = {one: handle for one, handle in handles.items() if handle}
         tell_all(room_id, some, viewers, tick - 1, {}, shared)
 

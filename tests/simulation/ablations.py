@@ -449,13 +449,14 @@ def left_seat_still_shown(stack: ExitStack) -> None:
 def private_to_all(stack: ExitStack) -> None:
     """Everybody is shown what is for one seat alone."""
 
-    async def deliver(self: Any, opened: Any, told_tick: int, private: Any, shared: Any) -> None:
+    def keep(self: Any, work: Any) -> Any:
+        private = work.output.private
         if private:
             shown = next(iter(private.values()))
-            private = dict.fromkeys(opened.by_seat, shown) | private
-        await before(self, opened, told_tick, private, shared)
+            work.output.private = dict.fromkeys(work.opened.by_seat, shown) | private
+        return before(self, work)
 
-    before = put(stack, Releaser, "_deliver", deliver)
+    before = put(stack, Releaser, "_keep", keep)
 
 
 # --- Money.
