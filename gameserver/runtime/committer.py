@@ -1,6 +1,7 @@
 """Makes what rooms decided durable, one batch at a time, and then lets it be told.
 
-One batch is in flight; what ends meanwhile joins the next. A commit whose fate is unknown is sent
+One batch is in flight, and the one before it is told meanwhile: storage and sockets need not wait
+for each other. What ends meanwhile joins the next. A commit whose fate is unknown is sent
 again under the same batch id until it is known. Nothing else is committed and nothing is told in
 the meantime. A batch that can never be committed is split until the one room is found. Rooms that
 wait for a lock which somebody else holds are put off by themselves, and the others committed.
@@ -9,7 +10,7 @@ wait for a lock which somebody else holds are put off by themselves, and the oth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -40,7 +41,7 @@ SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
 
 log = structlog.get_logger(__name__)
 
-Release = Callable[[Iterable[Work], CommitAnswer], Awaitable[None]]
+Release = Callable[[Iterable[Work], CommitAnswer], Coroutine[Any, Any, None]]
 SetAside = Callable[[OpenRoom, str], None]
 ShardLost = Callable[[int], None]
 
@@ -72,6 +73,8 @@ class Committer:
         self.behind_since_ns: int | None = None
         self._unsteady_ns: int | None = None
         self._was_answered = False
+        self._tellings = asyncio.TaskGroup()
+        self._telling: asyncio.Task[None] | None = None
         self.release: Release = _nobody
         self.set_aside: SetAside = _nobody
         self.shard_lost: ShardLost = _nobody
@@ -105,6 +108,10 @@ class Committer:
 
     async def run(self) -> None:
         """Commit until ``stop``, and then what is left."""
+        async with self._tellings:
+            await self._run()
+
+    async def _run(self) -> None:
         while self._waiting or self._stalls or not self._stopping:
             await self._woken()
             while self._waiting:
@@ -118,6 +125,7 @@ class Committer:
             if self._are_others_due():
                 await self._see_to_others()
             self._slots_ahead = 0
+        await self._told()
 
     def _taken(self) -> list[Work]:
         """Take as many of the works that wait as fit into a batch."""
@@ -169,7 +177,8 @@ class Committer:
             works = self._stalls.divert(works)
         batch = batch_of(self._batch_id(), works, self._keeper, self._seals, self.beat)
         if not batch.marks:
-            await self.release(_each(works), CommitAnswer())
+            await self._told()
+            await self._tell(works, CommitAnswer())
             return
         try:
             answer = await self._known(batch)
@@ -184,7 +193,20 @@ class Committer:
             return
         self._advance(batch, answer)
         self._metrics.entries_total += len(batch.entries)
-        await self.release(_each(works), answer)
+        await self._tell(works, answer)
+
+    async def _tell(self, works: list[Work], answer: CommitAnswer) -> None:
+        """Let works be told while the next are committed. Those before them have been told."""
+        ends = any(work.output.ended for work in works)
+        self._telling = self._tellings.create_task(self.release(_each(works), answer))
+        if ends:
+            await self._told()  # Nothing more is committed of a room that is over.
+
+    async def _told(self) -> None:
+        """Wait until all has been told that is known to be durable."""
+        if self._telling is not None:
+            await self._telling
+            self._telling = None
 
     async def _split(self, works: list[Work], error: Poisoned) -> None:
         """Commit the halves apart; a room that fails alone is set aside."""
@@ -214,12 +236,13 @@ class Committer:
             self._advance(batch, answer)
 
     async def _known(self, batch: Batch) -> CommitAnswer:
-        """Send the batch until it is known what became of it."""
+        """Send the batch until it is known what became of it, and what was before it is told."""
         began_ns = self.behind_since_ns = self._clock.now_ns()
         try:
             answer = await self._sent_until_known(batch)
         finally:
             took_ns = self._note_end(began_ns)
+            await self._told()
         self._was_answered = True
         self._metrics.commits_total += 1
         self._metrics.commit_ms.observe(took_ns / NS_PER_MS)

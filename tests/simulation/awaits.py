@@ -14,6 +14,7 @@ AWAITS = (
     "runtime.backlog.run",
     "runtime.committer._sent_until_known commit",
     "runtime.committer._sent_until_known",
+    "runtime.committer._told",
     "runtime.committer._woken",
     "runtime.keeper.take take_shards",
     "runtime.node.run",
@@ -46,6 +47,7 @@ RARE_EVERY = 3
 # Where a server waits too seldom for a campaign to be sure of.
 SELDOM = (
     "runtime.backlog._open_rows",
+    "runtime.committer.run",
     "runtime.opening._alone",
     "runtime.opening.open",
     "runtime.opening.recover",

@@ -1,0 +1,84 @@
+"""What is durable is told while the next is committed, in order, and nothing of it twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from gameserver.runtime.work import Work
+from persistence.interfaces import CommitAnswer
+from protocol.messages import LeftCode
+from tests.runtime.pots import End, Put
+from tests.runtime.rig import Eyes, FaultyStore, Rig, left_codes, node_running
+from tests.virtual import virtual
+
+ANN = 101
+
+
+def slow_to_tell(rig: Rig) -> asyncio.Event:
+    """Let nothing be told before the event."""
+    begins = asyncio.Event()
+    committer = rig.node.committer
+    release = committer.release
+
+    async def late(works: Iterable[Work], answer: CommitAnswer) -> None:
+        await begins.wait()
+        await release(works, answer)
+
+    committer.release = late
+    return begins
+
+
+def decided(rig: Rig) -> int:
+    """Return how many batches with entries were sent."""
+    return sum(bool(batch.entries) for batch in rig.store.batches)
+
+
+@virtual
+async def test_one_batch_is_committed_while_the_one_before_is_told_and_no_more() -> None:
+    async with node_running(FaultyStore()) as rig:
+        row, ann = await rig.room(), Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.beats()
+        before, begins = decided(rig), slow_to_tell(rig)
+        for number in (1, 2, 3):
+            rig.command(row, ann, number, Put(number))
+            await rig.beats()
+        assert decided(rig) == before + 2
+        assert ann.outcomes() == []
+        begins.set()
+        await rig.until(lambda: len(ann.outcomes()) == 3)
+        assert [one.number for one in ann.outcomes()] == [1, 2, 3]
+        assert decided(rig) == before + 3
+        rig.check_views(row, ann)
+
+
+@virtual
+async def test_nothing_more_is_committed_of_a_room_whose_end_is_being_told() -> None:
+    async with node_running(FaultyStore()) as rig:
+        row, ann = await rig.room(), Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.beats()
+        before, begins = decided(rig), slow_to_tell(rig)
+        rig.command(row, ann, 1, End())
+        await rig.beats()
+        rig.command(row, ann, 2, Put(1))
+        await rig.beats()
+        assert decided(rig) == before + 1
+        begins.set()
+        await rig.until(lambda: left_codes(ann) == [LeftCode.ENDED])
+        assert [one.number for one in ann.outcomes()] == [1]
+        assert decided(rig) == before + 1
+
+
+@virtual
+async def test_what_is_durable_is_told_before_a_drain_ends() -> None:
+    ann = Eyes(ANN)
+    async with node_running(FaultyStore()) as rig:
+        row = await rig.room()
+        await rig.join(row, ann)
+        begins = slow_to_tell(rig)
+        rig.command(row, ann, 1, Put(1))
+        await rig.beats(2)
+        asyncio.get_running_loop().call_later(0.3, begins.set)
+    assert [one.number for one in ann.outcomes()] == [1]
