@@ -13,8 +13,8 @@ T = TypeVar("T")
 Few = list[T] | tuple[()]
 
 
-def with_one(few: Few[T], one: T) -> list[T]:
-    """Return the list with one more at its end; the same list, unless there was none yet."""
+def add_to(few: Few[T], one: T) -> list[T]:
+    """Add one at the end; return the list, which the caller keeps: there may have been none yet."""
     if few:
         few.append(one)
         return few

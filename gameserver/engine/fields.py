@@ -79,11 +79,11 @@ class Field:
     ``check`` raises TypeError or ValueError for a value that the field cannot hold;
     ``restore`` turns what MessagePack gave back into the declared type. ``reach`` is whom a
     change of the value reaches; None if that is not the same for all records of the class. An int
-    from ``lowest`` to INT_MAX can be held for certain, without a check.
+    from ``int_lowest`` to INT_MAX can be held for certain, without a check.
     """
 
     __slots__ = (
-        *("check", "default", "hint", "lowest", "name"),
+        *("check", "default", "hint", "int_lowest", "name"),
         *("number", "reach", "restore", "visibility"),
     )
 
@@ -93,7 +93,7 @@ class Field:
         self.visibility = declared.visibility
         self.hint = hint
         self.check = _seats_checker(hint) if name == SEEN_BY else _checker(hint, name)
-        self.lowest = INT_MAX + 1 if hint is not int else 0 if name == SEEN_BY else -INT_MAX
+        self.int_lowest = INT_MAX + 1 if hint is not int else 0 if name == SEEN_BY else -INT_MAX
         self.restore = _restorer(hint)
         self.reach: Visibility | None = None
         self.default = declared.default

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gameserver.engine.few import Few, with_one
+from gameserver.engine.few import Few, add_to
 from gameserver.engine.inputs import Commanded, Input
 
 COMMANDS_MAX = 1024  # A tick that decides so many takes about 10 ms; more must wait outside.
@@ -31,7 +31,7 @@ class Inbox:
 
     def put(self, one: Input) -> None:
         """Add an input of the server's own."""
-        self.inputs = with_one(self.inputs, one)
+        self.inputs = add_to(self.inputs, one)
 
     def submit(self, command: Commanded) -> bool:
         """Add a command; false if there is no place for it.
@@ -50,7 +50,7 @@ class Inbox:
             if len(waiting) >= COMMANDS_PER_SEAT_MAX or len(commands) >= COMMANDS_MAX:
                 return False
             waiting.append(command)
-        self.commands = with_one(commands, command)
+        self.commands = add_to(commands, command)
         return True
 
     def take(self) -> tuple[Sequence[Input], Sequence[Commanded]]:

@@ -122,7 +122,7 @@ class Record:
         field = self._by_name.get(name)
         if field is None:
             raise AttributeError(f"{type(self).__name__} has no field {name} that can be written")
-        if type(value) is not int or not field.lowest <= value <= INT_MAX:
+        if type(value) is not int or not field.int_lowest <= value <= INT_MAX:
             field.check(value)
         state = self.__dict__
         old = state[name]

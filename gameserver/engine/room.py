@@ -20,7 +20,7 @@ from gameserver.engine.changes import ChangeLog
 from gameserver.engine.delta import full_private, full_public
 from gameserver.engine.dice import Dice
 from gameserver.engine.effects import Booking, Effect, Hold, Release, Result, Score, Settle
-from gameserver.engine.few import Few, with_one
+from gameserver.engine.few import Few, add_to
 from gameserver.engine.fields import INT_MAX
 from gameserver.engine.game import Game
 from gameserver.engine.output import TickOutput
@@ -48,7 +48,6 @@ class Room(Generic[S]):
         # The chain begins with whose it is, so that entries of another room lead nowhere.
         self.digest = sha256(i.packed((game.name, room_id))).digest()
         self.changes = ChangeLog()
-        self.written = self.changes.items  # By the tick under way.
         self.system = System()
         self.state: S = game.state()
         self.windows: dict[int, Window] = {}
@@ -57,7 +56,7 @@ class Room(Generic[S]):
         self.holder: i.Commanded | None = None
         self.held = ""
         self.is_passing_time = False
-        # Perhaps; most ticks need not look into the system's record. Whoever does finds out.
+        # At first perhaps. Where they are False, ticks need not look into the system's record.
         self.has_asks = self.may_be_over = True
         self.game = game
         self.room_id = room_id
@@ -104,38 +103,36 @@ class Room(Generic[S]):
         self.system.pending.add(
             reference, Pending(by_seat=seat, account=account, number=number, body=body)
         )
-        self.effects = with_one(self.effects, Hold(reference, account, amount_minor))
+        self.effects = add_to(self.effects, Hold(reference, account, amount_minor))
         self.held = reference
         return reference
 
     def settle(self, reference: str, payout_minor: int) -> None:
         """End a granted hold and pay out."""
         _check_int(payout_minor, 0)
-        self.effects = with_one(self.effects, Settle(reference, payout_minor))
+        self.effects = add_to(self.effects, Settle(reference, payout_minor))
 
     def release(self, reference: str) -> None:
         """End a granted hold and put all of it back."""
-        self.effects = with_one(self.effects, Release(reference))
+        self.effects = add_to(self.effects, Release(reference))
 
     def book(self, round_number: int, amount_minor: int) -> None:
         """Move a round's net to the house, or from it if negative."""
         _check_int(amount_minor, -INT_MAX)
-        self.effects = with_one(
-            self.effects, Booking(f"{self.room_id}#{round_number}", amount_minor)
-        )
+        self.effects = add_to(self.effects, Booking(f"{self.room_id}#{round_number}", amount_minor))
 
     def result(self, round_number: int, payload: bytes) -> None:
         """Record what a round came to, for ever."""
         _check_int(round_number, 0)
         assert type(payload) is bytes, "A result is bytes."
-        self.effects = with_one(self.effects, Result(round_number, payload))
+        self.effects = add_to(self.effects, Result(round_number, payload))
 
     def score(self, round_number: int, seat: int, points: int) -> None:
         """Give points on the game's board; counted once for the round and account."""
         _check_int(points, -INT_MAX)
         account = self.account(seat)
         reference = f"{self.room_id}#{round_number}@{account}"
-        self.effects = with_one(self.effects, Score(reference, account, points))
+        self.effects = add_to(self.effects, Score(reference, account, points))
 
     def ask(self, what: str) -> None:
         """Ask for something that must be chosen outside; it comes as ``Game.drawn``."""
@@ -189,13 +186,15 @@ class Room(Generic[S]):
 
     def asks(self) -> list[str]:
         """Return what the room waits for from outside."""
-        return self.system.asks.keys_in_order()
+        asks = self.system.asks.keys_in_order()
+        self.has_asks = bool(asks)
+        return asks
 
     def next_due(self) -> int | None:
         """Return the tick, after this one, at which something passes by itself."""
         is_over = self.may_be_over and not self.system.open
         due = None if is_over else self.game.due(self)
-        assert not self.written, "due writes nothing."
+        assert not self.changes.items, "due writes nothing."
         if due is None or due > self.now:
             return due
         return self.now + 1
@@ -228,7 +227,7 @@ class Room(Generic[S]):
 
     def mark(self) -> tuple[int, int]:
         """Return the present point within the tick, for ``undo_to``."""
-        return len(self.changes.items), len(self.effects)
+        return self.changes.mark(), len(self.effects)
 
     def undo_to(self, mark: tuple[int, int]) -> None:
         """Take back all writes and effects since ``mark``."""

@@ -16,7 +16,7 @@ from gameserver.engine import inputs as i
 from gameserver.engine.commands import ACCEPTED, FAILED, PENDING
 from gameserver.engine.delta import Changes, changes_of, seats_in
 from gameserver.engine.effects import Effect
-from gameserver.engine.few import Few, with_one
+from gameserver.engine.few import Few, add_to
 from gameserver.engine.output import PendingOutcome, TickOutput
 from gameserver.engine.system import Seat
 from gameserver.engine.window import Window, body_digest
@@ -97,7 +97,7 @@ class Tick(msgspec.Struct, gc=False):
             return
         if room.may_be_over and not room.system.open:
             return
-        items = room.written
+        items = room.changes.items
         written = len(items)
         room.is_passing_time = True
         room.game.pass_time(room)
@@ -116,7 +116,7 @@ class Tick(msgspec.Struct, gc=False):
             code, arrival_ms, out = self._execute(one), one.arrival_ms, self.out
             self.recorded.append((i.COMMAND, one.seat, one.number, arrival_ms, one.body, code))
             self._conclude(window, one.seat, one.number, one.digest, code)
-            out.counts = with_one(out.counts, (type(one.command).__name__, code, arrival_ms))
+            out.counts = add_to(out.counts, (type(one.command).__name__, code, arrival_ms))
 
     def _is_answered(self, one: i.Commanded, window: Window) -> bool:
         """Answer a command whose number was used before; false if it was not."""
@@ -135,7 +135,7 @@ class Tick(msgspec.Struct, gc=False):
         room, command, seat = self.room, one.command, one.seat
         if room.may_be_over and not room.system.open:
             return c.ROOM_ENDED.code
-        items = room.written
+        items = room.changes.items
         written, asked = len(items), len(room.effects)
         room.held = ""
         try:
@@ -155,7 +155,7 @@ class Tick(msgspec.Struct, gc=False):
         if not room.held:
             return ACCEPTED
         asked_for = PendingOutcome(room.held, seat, one.number)
-        self.out.pending = with_one(self.out.pending, asked_for)
+        self.out.pending = add_to(self.out.pending, asked_for)
         return PENDING
 
     def _redo_command(self, row: list[Any]) -> None:
@@ -179,7 +179,7 @@ class Tick(msgspec.Struct, gc=False):
     def _echo(self, seat: int, number: int, code: int, tick: int | None = None) -> None:
         room = self.room
         told = c.outcome(number, room.now if tick is None else tick, code, room.reasons)
-        self.out.echoes = with_one(self.out.echoes, (seat, told))
+        self.out.echoes = add_to(self.out.echoes, (seat, told))
 
     # --- Other inputs. Each tells whether there was anything to record. Once a room has ended there
     # never is: what came of it stays as it is.
@@ -305,7 +305,7 @@ class Tick(msgspec.Struct, gc=False):
 
     def _close(self) -> None:
         room, out, now = self.room, self.out, self.room.now
-        effects, items = room.effects, room.written
+        effects, items = room.effects, room.changes.items
         if not items and not self.recorded:
             assert not effects, "An effect without a change of state."
             return
@@ -380,7 +380,7 @@ def give_up(room: Room[Any], seat: int) -> None:
     if len(room.left) > LEFT_WINDOWS_MAX:
         del room.left[next(iter(room.left))]
     room.seats.remove(seat)
-    room.vacated = with_one(room.vacated, seat)
+    room.vacated = add_to(room.vacated, seat)
 
 
 def _named(effects: Few[Effect]) -> list[Any]:

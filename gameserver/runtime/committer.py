@@ -37,7 +37,8 @@ CLOCK_INTERVAL_NS = 500_000_000  # Others take over what was not renewed for 1.5
 STANDSTILL_NS = CLOCK_INTERVAL_NS  # On top of the interval: sooner nobody takes anything over.
 CLOCK_BUSY_NS = 5 * CLOCK_INTERVAL_NS  # To find a lock held costs everybody a wait.
 WORKS_WAITING_MAX = 20_000  # Rooms pause long before, by slots; this is the last resort.
-SLOTS_AHEAD_MAX = 10  # Two ticks; then rooms pause.
+# Two ticks; then rooms pause. Two batches before them may be durable and not yet told.
+SLOTS_AHEAD_MAX = 10
 
 log = structlog.get_logger(__name__)
 
@@ -120,10 +121,8 @@ class Committer:
                     # that decides nothing needs no commit, and would show what was true then.
                     await self._store_clocks()
                 await self._make_durable(self._taken())
-                if self._are_others_due():
-                    await self._see_to_others()
-            if self._are_others_due():
                 await self._see_to_others()
+            await self._see_to_others()
             self._slots_ahead = 0
         await self._told()
 
@@ -213,6 +212,7 @@ class Committer:
         rooms = list(dict.fromkeys(work.opened for work in works))
         if len(rooms) == 1:
             self._metrics.commits_poisoned_total += 1
+            await self._told()
             self.set_aside(rooms[0], f"commit refused: {error}")
             return
         first = set(map(id, rooms[: len(rooms) // 2]))
@@ -242,7 +242,7 @@ class Committer:
             answer = await self._sent_until_known(batch)
         finally:
             took_ns = self._note_end(began_ns)
-            await self._told()
+        await self._told()
         self._was_answered = True
         self._metrics.commits_total += 1
         self._metrics.commit_ms.observe(took_ns / NS_PER_MS)
@@ -326,7 +326,7 @@ def _can_be_put_off(batch: Batch, error: StorageBusy) -> bool:
 
 
 def _each(works: list[Work]) -> Iterator[Work]:
-    """Yield works one after another and forget each: what was just told is freed soonest."""
+    """Empty the list from its beginning, work by work: what was just told is freed soonest."""
     works.reverse()
     while works:
         yield works.pop()

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from gameserver.engine import inputs as i
-from gameserver.engine.few import with_one
+from gameserver.engine.few import add_to
 from gameserver.engine.game import Game
 from gameserver.engine.ticking import RoomBroken
 from gameserver.engine.window import body_digest
@@ -154,7 +154,7 @@ class RoomHost:
             return True
         leave = Leave(opened, viewer, request, seat)
         self.audience.expect(leave)
-        opened.leaves = with_one(opened.leaves, leave)
+        opened.leaves = add_to(opened.leaves, leave)
         opened.inbox.put(i.Left(seat))
         self._activate(opened)
         return True
@@ -258,9 +258,9 @@ class RoomHost:
         return ready
 
     def _put_off(self, opened: OpenRoom) -> None:
-        """Leave a room for the next beat; what it was sent must not wait for ever."""
+        """Leave a room for the next beat."""
         self._active[opened.slot].append(opened)
-        if not opened.paused and self._is_stalled(opened):
+        if not opened.paused and self._is_stalled(opened):  # Commands must not wait for ever.
             self._defer_waiting(opened)
 
     def _tick(self, opened: OpenRoom, now: int) -> Work | None:
@@ -306,7 +306,6 @@ class RoomHost:
                 opened.asked.add(ask)
                 self._choose(opened, ask)
         opened.asked.intersection_update(opened.room.asks())
-        opened.room.has_asks = bool(opened.asked)
 
     def _note_due(self, opened: OpenRoom, due_beat: int) -> None:
         """Remember when to look at a room; times that are no longer true are forgotten in bulk."""
@@ -367,7 +366,7 @@ class RoomHost:
 
     def _expect(self, join: Join) -> None:
         self.audience.expect(join)
-        join.opened.joins = with_one(join.opened.joins, join)
+        join.opened.joins = add_to(join.opened.joins, join)
         self._activate(join.opened)
 
     def _activate(self, opened: OpenRoom) -> None:

@@ -22,7 +22,7 @@ from protocol.messages import Joined, LeftCode, ReplyCode
 WRITES_PER_TURN = 256  # About 2 ms of writing; then the event loop gets a turn.
 
 # A tick as its viewers are to be told of it: the tick before it, what is for seats, and for all.
-Told = tuple[OpenRoom, int, dict[int, bytes], SharedFrame | None]
+Kept = tuple[OpenRoom, int, dict[int, bytes], SharedFrame | None]
 OnBalances = Callable[[tuple[tuple[int, int], ...]], None]
 
 
@@ -63,7 +63,7 @@ class Releaser:
             if not work.opened.gone:
                 await self._conclude(work, answer)
 
-    def _keep(self, work: Work) -> Told:
+    def _keep(self, work: Work) -> Kept:
         """Keep a tick for those who will have missed it."""
         output, ring = work.output, work.opened.ring
         told_tick, shared = ring.newest_tick, None
@@ -71,26 +71,25 @@ class Releaser:
             ring.keep(output.tick, output.shared, output.private)
         if output.shared is not None:
             shared = SharedFrame(output.shared)
-            if not work.opened.handles:
-                shared.frame(0)  # Here, and not between the writes.
+            shared.frame(0)  # Here, and not between the writes.
         return work.opened, told_tick, output.private, shared
 
-    async def _deliver(self, told: Sequence[Told]) -> None:
+    async def _deliver(self, kept: Sequence[Kept]) -> None:
         """Write a tick each of some rooms to their viewers."""
-        for opened, told_tick, private, shared in told:
+        for opened, told_tick, private, shared in kept:
             if opened.gone:
                 continue
             room_id, handles, by_seat = opened.row.room_id, opened.handles, opened.by_seat
             to = {by_seat[seat]: tail for seat, tail in private.items() if seat in by_seat}
             viewers = list(to if shared is None else opened.viewers)
-            tell_all(room_id, handles, viewers[:WRITES_PER_TURN], told_tick, to, shared)
-            for first in range(WRITES_PER_TURN, len(viewers), WRITES_PER_TURN):
-                await self._count_writes(WRITES_PER_TURN)
-                some = viewers[first : first + WRITES_PER_TURN]  # Some may have gone meanwhile.
-                some = [viewer for viewer in some if viewer in opened.viewers]
+            for first in range(0, len(viewers), WRITES_PER_TURN):
+                some = viewers[first : first + WRITES_PER_TURN]
+                if first:
+                    await self._count_writes(0)
+                    some = [viewer for viewer in some if viewer in opened.viewers]  # Not gone.
                 tell_all(room_id, handles, some, told_tick, to, shared)
-            self._writes += len(viewers) % WRITES_PER_TURN
-        await self._count_writes(0)
+                self._writes += len(some)
+        await self._count_writes(len(kept))  # So much for all that is not written for a room.
 
     async def _conclude(self, work: Work, answer: CommitAnswer) -> None:
         """Answer all who asked, show the room to those who wait for it, and go on with it."""
@@ -265,7 +264,7 @@ def in_turns(works: Iterable[Work]) -> Iterator[Collection[Work]]:
             yield some.values()
             some, writes = {}, 0
         some[work.opened] = work
-        writes += len(work.opened.viewers)
+        writes += 1 + len(work.opened.viewers)
     yield some.values()
 
 
@@ -282,11 +281,11 @@ def tell_all(
     Between two writes nothing is done but what a viewer needs: the kernel has just emptied the
     processor's caches, and here is nearly all that the server does (scripts.bench.fanout).
     """
-    frame = b"" if shared is None or handles else shared.frame(0)
+    frame = b"" if shared is None else shared.frame(0)
     at_once = 0
     for viewer in viewers:
         write = viewer.write_at_once
-        if frame and write is not None and viewer not in private:
+        if frame and write is not None and viewer not in private and viewer not in handles:
             write(frame)
             at_once += 1
         else:

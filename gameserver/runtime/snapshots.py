@@ -29,10 +29,10 @@ WAITING_MAX = 256  # When storage is slow, rooms go without until there is a pla
 SAVE_TIMEOUT_S = 5.0
 ROWS_AT_ONCE = 32
 GATHER_S = 0.1  # A call costs us and storage more than a row does: the rows of so long share one.
-LARGE_BYTES = 256 * 1024  # More takes milliseconds to compress, and goes to a thread.
-# Less is stored as it is: compressing would save no more than a fraction of what the entries since
-# the last snapshot took, and cost as much as ticks of several rooms.
+# Less is stored as it is, as a stream of zlib's that compresses nothing: it would save no more than
+# a fraction of what the entries since the last snapshot took, and cost as much as several ticks.
 COMPRESSED_BYTES_MIN = 16 * 1024
+LARGE_BYTES = 128 * 1024  # More takes milliseconds to compress, and goes to a thread.
 
 
 class Snapshots:
@@ -88,16 +88,18 @@ class Snapshots:
         """Store what waits, for ever."""
         while True:
             await self._wake.wait()
+            self._wake.clear()
             if len(self._waiting) < ROWS_AT_ONCE:
                 await asyncio.sleep(GATHER_S)
-            self._wake.clear()
             await self.flush()
 
     async def flush(self) -> None:
         """Store all that waits now, after what is being stored already."""
         async with self._storing:
-            while self._waiting:
-                count = min(len(self._waiting), ROWS_AT_ONCE)
+            left = len(self._waiting)  # What comes meanwhile gathers again.
+            while left:
+                count = min(left, ROWS_AT_ONCE)
+                left -= count
                 await self._store_some([self._waiting.popleft() for _ in range(count)])
 
     async def save_all(self, rooms: list[OpenRoom]) -> bool:
@@ -118,7 +120,6 @@ class Snapshots:
         finally:
             for one in () if is_stored else taken:  # Whoever needs it takes it again.
                 one.opened.snapshot_number = min(one.opened.snapshot_number, one.number - 1)
-                one.opened.snapshot_due_tick = 0
 
     async def _save(self, taken: list[Taken]) -> bool:
         marks: dict[int, ShardMark] = {}
@@ -126,7 +127,8 @@ class Snapshots:
             owned = self._keeper.owned.get(one.opened.row.shard)
             if owned is not None:
                 marks[owned.shard] = self._keeper.right(owned)
-        if sum(len(one.state) for one in taken) < LARGE_BYTES:
+        sizes = [len(one.state) for one in taken]
+        if sum(size for size in sizes if size >= COMPRESSED_BYTES_MIN) < LARGE_BYTES:
             rows = self._rows(taken)
         else:  # Hashing, compressing and sealing let go of the interpreter.
             rows = await asyncio.to_thread(self._rows, taken)

@@ -43,7 +43,7 @@ class Viewer(Protocol):
 
     @property
     def write_at_once(self) -> Callable[[bytes], object] | None:
-        """How to send it a tick's frame when that is all there is to do: it reads, misses nothing.
+        """Return what sends it a frame when that is all there is to do: it reads, misses nothing.
 
         None when anything else has to be looked at, as ``deliver`` does.
         """
@@ -63,7 +63,7 @@ class Viewer(Protocol):
         """
 
     def count_at_once(self, frames: int, bytes_out: int) -> None:
-        """Count frames that were written at once, to whichever viewers of this process."""
+        """Count frames that were written at once, to it or to others of this process."""
 
     def send(self, payload: bytes) -> None:
         """Send any other message, in order with the frames."""

@@ -140,7 +140,7 @@ class Taken:
     state: bytes
 
 
-class Work(msgspec.Struct, gc=False):
+class Work(msgspec.Struct):
     """One tick's output on its way to being durable, and what then follows from it.
 
     ``seats_taken`` and ``roster`` are those at the tick's end; of a large room there is no roster.

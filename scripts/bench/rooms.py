@@ -9,8 +9,9 @@ durable. The number of players grows until they get less than 95 % of their upda
         [--players N] [--from 1000] [--step 1000] [--most 12000] [--runs 1] [--seconds 10]
         [--json FILE]
 
-Contestants are memory and durable (ours), colyseus, ws and websockets (peers); they take turns,
-``runs`` times each. With ``--players`` that one number is measured, which takes 20 seconds each:
+Contestants are memory and durable (ours), colyseus, ws, websockets, and bare, which is Python that
+only writes prepared frames (peers); they take turns, ``runs`` times each. With ``--players`` that
+one number is measured, which takes 20 seconds each:
 
     .venv/bin/python -m scripts.bench.rooms --players 3000 --seconds 8 --contestants memory
 """

@@ -177,7 +177,7 @@ class Play(Generic[S]):
         self.wallet.open(account, balance_minor)
         self.put(i.Sat(account))
         out = self.tick()
-        if out.refused is not None:
+        if out.refused is not None and account in out.refused:
             return self.room.reasons[out.refused[account]]
         assert out.seated is not None, "Whoever asks for a seat is answered."
         return out.seated[account]

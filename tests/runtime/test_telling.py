@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from gameserver.runtime.work import Work
+import pytest
+
+from gameserver.engine.output import TickOutput
+from gameserver.runtime import release
+from gameserver.runtime.work import WATCHING, Work
 from persistence.interfaces import CommitAnswer
+from protocol.codec import delta_tail
 from protocol.messages import LeftCode
 from tests.runtime.pots import End, Put
 from tests.runtime.rig import Eyes, FaultyStore, Rig, left_codes, node_running
@@ -69,6 +74,58 @@ async def test_nothing_more_is_committed_of_a_room_whose_end_is_being_told() -> 
         await rig.until(lambda: left_codes(ann) == [LeftCode.ENDED])
         assert [one.number for one in ann.outcomes()] == [1]
         assert decided(rig) == before + 1
+
+
+@virtual
+async def test_a_room_is_set_aside_after_what_it_decided_before_was_told() -> None:
+    async with node_running(FaultyStore()) as rig:
+        row, ann = await rig.room(), Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.beats()
+        begins = slow_to_tell(rig)
+        rig.command(row, ann, 1, Put(1))
+        await rig.beats()
+        rig.store.poisoned_rooms.add(row.room_id)
+        rig.command(row, ann, 2, Put(1))
+        await rig.beats()
+        assert left_codes(ann) == []
+        begins.set()
+        await rig.until(lambda: left_codes(ann) == [LeftCode.SET_ASIDE])
+        assert [one.number for one in ann.outcomes()] == [1]
+
+
+@pytest.mark.parametrize(("viewers", "turns"), [(255, 10), (256, 20), (257, 20), (512, 40)])
+@virtual
+async def test_sockets_get_a_turn_after_so_many_writes_however_they_fall_on_rooms(
+    viewers: int, turns: int
+) -> None:
+    async with node_running(FaultyStore()) as rig:
+        crowd = [Eyes(1000 + number) for number in range(viewers)]
+        works: list[Work] = []
+        for number in range(1, 21):
+            row = await rig.room(number)
+            await rig.join(row, crowd[0], watch=True)
+            opened = rig.node.host.rooms[number]
+            for one in crowd[1:]:
+                rig.node.host.audience.enter(opened, one, WATCHING)
+            tick = opened.ring.newest_tick + 1
+            works.append(
+                Work(opened, TickOutput(number, tick, shared=delta_tail(tick, 1, b"\x90")))
+            )
+        counted = 0
+
+        async def count() -> None:
+            nonlocal counted
+            while True:
+                await asyncio.sleep(0)
+                counted += 1
+
+        async with asyncio.TaskGroup() as tasks:
+            counting = tasks.create_task(count())
+            for some in release.in_turns(works):
+                await rig.node.host.releaser.release(some, CommitAnswer())
+            counting.cancel()
+        assert counted >= turns - 1, "it may be about to count one more"
 
 
 @virtual

@@ -44,8 +44,9 @@ class Room:
             delta += (seat, 1, value)
         self.changes.clear()
         payload = packed(delta)
-        assert len(payload) < 126
-        frame = b"\x82%c%b" % (len(payload), payload)
+        size = len(payload)
+        head = bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+        frame = b"\x82" + head + payload
         for transport in self.transports:
             transport.write(frame)
 
