@@ -1,17 +1,17 @@
 """Makes what rooms decided durable, one batch at a time, and then lets it be told.
 
 One batch is in flight, and the one before it is told meanwhile: storage and sockets need not wait
-for each other. What ends meanwhile joins the next. A commit whose fate is unknown is sent
-again under the same batch id until it is known. Nothing else is committed and nothing is told in
-the meantime. A batch that can never be committed is split until the one room is found. Rooms that
-wait for a lock which somebody else holds are put off by themselves, and the others committed.
+for each other. What ends meanwhile joins the next. A commit whose fate is unknown is sent again
+under the same batch id until it is known, and in the meantime nothing else is committed. A batch
+that can never be committed is split until the one room is found. Rooms that wait for a lock which
+somebody else holds are put off by themselves, and the others committed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import structlog
 
@@ -42,6 +42,7 @@ SLOTS_AHEAD_MAX = 10
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Release = Callable[[Iterable[Work], CommitAnswer], Coroutine[Any, Any, None]]
 SetAside = Callable[[OpenRoom, str], None]
 ShardLost = Callable[[int], None]
@@ -225,7 +226,7 @@ class Committer:
         batch = clock_batch(self._batch_id(), self._keeper, self.beat)
         if not batch.marks:
             # Who has nothing would not notice that storage is away, and take what others have.
-            await self._heard()
+            await self._timed(self._heard())
             return
         try:
             answer = await self._known(batch)
@@ -237,42 +238,37 @@ class Committer:
 
     async def _known(self, batch: Batch) -> CommitAnswer:
         """Send the batch until it is known what became of it, and what was before it is told."""
+        began_ns = self._clock.now_ns()
+        answer = await self._timed(self._sent_until_known(batch))
+        self._metrics.commits_total += 1
+        self._metrics.commit_ms.observe((self._clock.now_ns() - began_ns) / NS_PER_MS)
+        await self._told()
+        return answer
+
+    async def _timed(self, asking: Awaitable[T]) -> T:
+        """Wait for storage to answer, and note whether it does so at once."""
         began_ns = self.behind_since_ns = self._clock.now_ns()
         try:
-            answer = await self._sent_until_known(batch)
+            answer = await asking
+            self._was_answered = True
+            return answer
         finally:
-            took_ns = self._note_end(began_ns)
-        await self._told()
-        self._was_answered = True
-        self._metrics.commits_total += 1
-        self._metrics.commit_ms.observe(took_ns / NS_PER_MS)
-        return answer
+            self.behind_since_ns = None
+            now_ns = self._clock.now_ns()
+            if now_ns - began_ns >= SLOW_MS * NS_PER_MS:
+                self._unsteady_ns = now_ns
 
     async def _heard(self) -> None:
         """Ask storage for the time until it tells."""
-        began_ns = self.behind_since_ns = self._clock.now_ns()
         wait_s = RETRY_FIRST_S
-        try:
-            while not self._stopping:
-                try:
-                    async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                        await self._store.wall_ms()
-                        break
-                except (StorageUnavailable, StorageBusy, TimeoutError):
-                    await asyncio.sleep(wait_s)
-                    wait_s = min(wait_s * 2, RETRY_MOST_S)
-        finally:
-            self._note_end(began_ns)
-        self._was_answered = True
-
-    def _note_end(self, began_ns: int) -> int:
-        """Note that nothing is asked any more, and return how long it was, since ``began_ns``."""
-        self.behind_since_ns = None
-        now_ns = self._clock.now_ns()
-        took_ns = now_ns - began_ns
-        if took_ns >= SLOW_MS * NS_PER_MS:
-            self._unsteady_ns = now_ns
-        return took_ns
+        while not self._stopping:
+            try:
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    await self._store.wall_ms()
+                    return
+            except (StorageUnavailable, StorageBusy, TimeoutError):
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MOST_S)
 
     async def _sent_until_known(self, batch: Batch) -> CommitAnswer:
         """Return the answer. Busy is raised only if nothing took effect and can be put off.
@@ -299,9 +295,6 @@ class Committer:
     def _advance(self, batch: Batch, answer: CommitAnswer) -> None:
         """Move on the journal heads of the shards that were written; drop those that are lost."""
         lost = answer.fenced | answer.regressed
-        if not lost:
-            self._keeper.advance(batch.marks)
-            return
         self._keeper.advance([mark for mark in batch.marks if mark.shard not in lost])
         for mark in batch.marks:
             # Else given up meanwhile, and perhaps taken again.

@@ -71,7 +71,8 @@ class Releaser:
             ring.keep(output.tick, output.shared, output.private)
         if output.shared is not None:
             shared = SharedFrame(output.shared)
-            shared.frame(0)  # Here, and not between the writes.
+            if work.opened.viewers:
+                shared.frame(0)  # Here, and not between the writes.
         return work.opened, told_tick, output.private, shared
 
     async def _deliver(self, kept: Sequence[Kept]) -> None:

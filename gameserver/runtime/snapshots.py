@@ -127,8 +127,8 @@ class Snapshots:
             owned = self._keeper.owned.get(one.opened.row.shard)
             if owned is not None:
                 marks[owned.shard] = self._keeper.right(owned)
-        sizes = [len(one.state) for one in taken]
-        if sum(size for size in sizes if size >= COMPRESSED_BYTES_MIN) < LARGE_BYTES:
+        states = [one.state for one in taken if len(one.state) >= COMPRESSED_BYTES_MIN]
+        if sum(map(len, states)) < LARGE_BYTES:
             rows = self._rows(taken)
         else:  # Hashing, compressing and sealing let go of the interpreter.
             rows = await asyncio.to_thread(self._rows, taken)

@@ -45,7 +45,7 @@ class Stalls:
 
     def is_due(self) -> bool:
         """Tell whether any room is to be tried again now."""
-        due_ns = self.due_ns if self._stalls else None  # Hardly ever any waits.
+        due_ns = self.due_ns
         return due_ns is not None and due_ns <= self._clock.now_ns()
 
     def stall(self, works: Sequence[Work]) -> None:

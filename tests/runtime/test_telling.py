@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from gameserver.engine.output import TickOutput
 from gameserver.runtime import release
 from gameserver.runtime.work import WATCHING, Work
-from persistence.interfaces import CommitAnswer
+from persistence.interfaces import CommitAnswer, RoomRow
 from protocol.codec import delta_tail
 from protocol.messages import LeftCode
 from tests.runtime.pots import End, Put
@@ -34,6 +35,16 @@ def slow_to_tell(rig: Rig) -> asyncio.Event:
     return begins
 
 
+@asynccontextmanager
+async def told_late() -> AsyncIterator[tuple[Rig, RoomRow, Eyes, asyncio.Event]]:
+    """Give a node, its room, a player there, and the event before which nothing more is told."""
+    async with node_running(FaultyStore()) as rig:
+        row, ann = await rig.room(), Eyes(ANN)
+        await rig.join(row, ann)
+        await rig.beats()
+        yield rig, row, ann, slow_to_tell(rig)
+
+
 def decided(rig: Rig) -> int:
     """Return how many batches with entries were sent."""
     return sum(bool(batch.entries) for batch in rig.store.batches)
@@ -41,11 +52,8 @@ def decided(rig: Rig) -> int:
 
 @virtual
 async def test_one_batch_is_committed_while_the_one_before_is_told_and_no_more() -> None:
-    async with node_running(FaultyStore()) as rig:
-        row, ann = await rig.room(), Eyes(ANN)
-        await rig.join(row, ann)
-        await rig.beats()
-        before, begins = decided(rig), slow_to_tell(rig)
+    async with told_late() as (rig, row, ann, begins):
+        before = decided(rig)
         for number in (1, 2, 3):
             rig.command(row, ann, number, Put(number))
             await rig.beats()
@@ -60,11 +68,8 @@ async def test_one_batch_is_committed_while_the_one_before_is_told_and_no_more()
 
 @virtual
 async def test_nothing_more_is_committed_of_a_room_whose_end_is_being_told() -> None:
-    async with node_running(FaultyStore()) as rig:
-        row, ann = await rig.room(), Eyes(ANN)
-        await rig.join(row, ann)
-        await rig.beats()
-        before, begins = decided(rig), slow_to_tell(rig)
+    async with told_late() as (rig, row, ann, begins):
+        before = decided(rig)
         rig.command(row, ann, 1, End())
         await rig.beats()
         rig.command(row, ann, 2, Put(1))
@@ -78,11 +83,7 @@ async def test_nothing_more_is_committed_of_a_room_whose_end_is_being_told() -> 
 
 @virtual
 async def test_a_room_is_set_aside_after_what_it_decided_before_was_told() -> None:
-    async with node_running(FaultyStore()) as rig:
-        row, ann = await rig.room(), Eyes(ANN)
-        await rig.join(row, ann)
-        await rig.beats()
-        begins = slow_to_tell(rig)
+    async with told_late() as (rig, row, ann, begins):
         rig.command(row, ann, 1, Put(1))
         await rig.beats()
         rig.store.poisoned_rooms.add(row.room_id)
@@ -130,11 +131,7 @@ async def test_sockets_get_a_turn_after_so_many_writes_however_they_fall_on_room
 
 @virtual
 async def test_what_is_durable_is_told_before_a_drain_ends() -> None:
-    ann = Eyes(ANN)
-    async with node_running(FaultyStore()) as rig:
-        row = await rig.room()
-        await rig.join(row, ann)
-        begins = slow_to_tell(rig)
+    async with told_late() as (rig, row, ann, begins):
         rig.command(row, ann, 1, Put(1))
         await rig.beats(2)
         asyncio.get_running_loop().call_later(0.3, begins.set)
