@@ -1,57 +1,29 @@
 """The benchmark's room with nothing around it: what is left to Python when all else is taken away.
 
-uvloop, one frame a room and tick, and `transport.write` of it to each player. Commands are those of
-`ws_server.mjs`, one in each frame; nothing is checked but the form, and nothing is kept. It is a
-limit to compare with, not a server to use.
+uvloop, one frame a room and tick, and `transport.write` of it to each player. Commands come one in
+each frame; nothing is checked but the form, and nothing is kept. It is a limit to compare with, not
+a server to use.
 
     .venv/bin/python -m scripts.bench.peers.bare_server PORT
 """
 
 import asyncio
-import base64
-import hashlib
 import json
 import sys
-import time
 from typing import cast
 
 import msgspec
 import uvloop
+from websockets.utils import accept_key
 
-TICK_S = 0.05
-GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3.
+from protocol.frames import headed
+from scripts.bench.peers.plain_room import Room, beat
+
+HEAD_END = b"\r\n\r\n"
 FRAME_BYTES, MASK_AT, BODY_AT = 13, 2, 6
-FIELDS = 8
 
-packed = msgspec.msgpack.Encoder().encode
 unpacked = msgspec.msgpack.Decoder(tuple[int, int]).decode
-
-
-class Room:
-    """Who plays there, and what has changed."""
-
-    def __init__(self) -> None:
-        self.transports: list[asyncio.Transport] = []
-        self.players: list[list[int]] = []
-        self.changes: dict[int, int] = {}
-        self.beat = 0
-
-    def tick(self) -> None:
-        """Tell everybody what has changed."""
-        self.beat += 1
-        delta = [self.beat]
-        for seat, value in self.changes.items():
-            delta += (seat, 1, value)
-        self.changes.clear()
-        payload = packed(delta)
-        size = len(payload)
-        head = bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
-        frame = b"\x82" + head + payload
-        for transport in self.transports:
-            transport.write(frame)
-
-
-rooms: dict[bytes, Room] = {}
+rooms: dict[str, Room[asyncio.Transport]] = {}
 
 
 class Player(asyncio.Protocol):
@@ -59,7 +31,8 @@ class Player(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport = asyncio.Transport()
-        self.room: Room | None = None
+        self.room: Room[asyncio.Transport] | None = None
+        self.seat = 0
         self.rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,53 +43,50 @@ class Player(asyncio.Protocol):
         """Take what came: first the upgrade, then commands."""
         data = self.rest + data if self.rest else data
         if self.room is None:
-            head, found, data = data.partition(b"\r\n\r\n")
+            head, found, data = data.partition(HEAD_END)
             if not found:
                 self.rest = head
                 return
-            self._enter(head)
+            self.room = self._entered(head)
         while len(data) >= FRAME_BYTES:
             mask = int.from_bytes(data[MASK_AT:BODY_AT] * 2, "big") >> 8
             body = int.from_bytes(data[BODY_AT:FRAME_BYTES], "big") ^ mask
-            self._set(unpacked(body.to_bytes(FRAME_BYTES - BODY_AT, "big"))[1])
+            value = unpacked(body.to_bytes(FRAME_BYTES - BODY_AT, "big"))[1]
+            self.room.set(self.transport, self.seat, value)
             data = data[FRAME_BYTES:]
         self.rest = data
 
-    def _enter(self, head: bytes) -> None:
-        first, *lines = head.split(b"\r\n")
-        pairs = (line.partition(b":") for line in lines)
+    def _entered(self, head: bytes) -> Room[asyncio.Transport]:
+        first, *lines = head.decode().split("\r\n")
+        pairs = (line.partition(":") for line in lines)
         fields = {name.lower(): value.strip() for name, _, value in pairs}
-        accept = base64.b64encode(hashlib.sha1(fields[b"sec-websocket-key"] + GUID).digest())
         self.transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: " + accept_key(fields["sec-websocket-key"]).encode() + HEAD_END
         )
-        self.room = rooms.setdefault(first.split(b" ")[1], Room())
-        self.seat = len(self.room.players)
-        self.room.players.append([0] * FIELDS)
-        self.room.transports.append(self.transport)
-
-    def _set(self, value: int) -> None:
-        assert self.room is not None
-        self.room.players[self.seat][0] = self.room.changes[self.seat] = value
+        room = rooms.setdefault(first.split(" ")[1], Room())
+        self.seat = room.enter(self.transport)
+        return room
 
     def connection_lost(self, error: Exception | None) -> None:
         """Leave the room."""
         if self.room is not None:
-            self.room.transports.remove(self.transport)
+            del self.room.players[self.transport]
+
+
+def tell(room: Room[asyncio.Transport]) -> None:
+    """Write the tick's frame to everybody."""
+    frame = headed(room.tick())
+    for transport in room.players:
+        transport.write(frame)
 
 
 async def served(port: int) -> None:
-    """Serve until somebody ends the process; a late tick does not shift later ones."""
+    """Serve until somebody ends the process."""
     loop = asyncio.get_running_loop()
     await loop.create_server(Player, "127.0.0.1", port, backlog=1024)
     print(json.dumps({"event": "listening"}), flush=True)
-    due_s = time.monotonic()
-    while True:
-        for room in tuple(rooms.values()):
-            room.tick()
-        due_s = max(due_s + TICK_S, time.monotonic() - TICK_S)
-        await asyncio.sleep(max(due_s - time.monotonic(), 0))
+    await beat(rooms, tell)
 
 
 if __name__ == "__main__":
